@@ -1,0 +1,47 @@
+"""Compare a table of measurements with the model: ``python -m kvlib.validation FILE.csv``."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from kvlib.validation._kinds import load
+from kvlib.validation._report import errors, report
+from kvlib.validation._tables import TableError, fastest
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the errors of every group and one closing line; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m kvlib.validation", description=__doc__)
+    parser.add_argument("file", type=Path, help="table of measurements; its columns say of what")
+    parser.add_argument(
+        "--against",
+        choices=["fastest", "all"],
+        default="fastest",
+        help="keep the fastest kernel of each shape (a slower one speaks of software), or all",
+    )
+    parser.add_argument("--ideal", action="store_true", help="predict by the pure roofline alone")
+    options = parser.parse_args(arguments)
+    try:
+        kind, table = load(options.file)
+        model, ideal = kind.predict(table)
+    except TableError as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        return 2
+    if options.against == "fastest":
+        table, (model, ideal) = fastest(table, kind.shape, kind.measured, model, ideal)
+    predicted = ideal if options.ideal else model
+    measured = table[kind.measured]
+    devices = table["device"]
+    groups = {key: devices == key for key in dict.fromkeys(devices.tolist())}
+    groups["all"] = np.ones(len(table), bool)
+    for line in report(groups, predicted, measured, ideal):
+        print(line)
+    mape = 100 * errors(predicted, measured).mean
+    print(f"MAPE {mape:.1f} % over {len(table)} rows ({options.file.name} {kind.name})")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""Write the pages of the book that are made from data: ledger, efficiency constants.
+
+They go to book/generated/, which git ignores; a file is rewritten only if its text changed.
+"""
+
+import sys
+from pathlib import Path
+
+from kvlib.catalogue import architectures, constants
+from kvlib.claims import ledger
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def claims_page() -> str:
+    """Return the claims ledger as a page."""
+    lines = [
+        "# The claims ledger",
+        "",
+        "Every headline number of the book, recomputed in the chapter that claims it.",
+        "The build fails if a number leaves its tolerance.",
+        "The tests fail if a claim has no cell, or a cell no claim.",
+        "",
+        "| claim | the book says | value | within | status | source |",
+        "|---|---|---|---|---|---|",
+    ]
+    for claim in ledger().values():
+        source = "this book" if claim.source == "kvlib" else f"{{cite}}`{claim.source}`"
+        note = f" *{claim.note}*" if claim.note else ""
+        lines.append(
+            f"| {{doc}}`{claim.name} <../../notebooks/{claim.chapter}>` | {claim.says}{note} "
+            f"| {claim.value:g} {claim.unit} | {100 * claim.tolerance:g} % "
+            f"| {claim.status} | {source} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def efficiency_table() -> str:
+    """Return the fitted constants of every architecture as a table."""
+    lines = [
+        "| architecture | kernel | constant | value | basis | note |",
+        "|---|---|---|---|---|---|",
+    ]
+    for architecture in architectures():
+        for kernel, figures in constants(architecture).items():
+            for name, figure in figures.items():
+                factor = f"{figure:.4g} {figure.unit}".removesuffix(" 1")
+                lines.append(
+                    f"| {architecture} | {kernel} | {name.replace('_', ' ')} | {factor} "
+                    f"| {figure.basis} | {figure.note} |"
+                )
+    return "\n".join(lines) + "\n"
+
+
+PAGES = {"claims.md": claims_page, "efficiency.md": efficiency_table}
+
+
+def main(root: Path = ROOT) -> int:
+    """Write every page."""
+    folder = root / "book" / "generated"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, page in PAGES.items():
+        text, file = page(), folder / name
+        if not file.exists() or file.read_text() != text:
+            file.write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
