@@ -1,9 +1,9 @@
 """Attention to a cache: what it computes, what it reads, and the reuse r between the two.
 
-A query attends to every cached row it can see. A step brings `queries` new tokens to each sequence;
-once they are appended the cache holds `context` tokens: the last query sees all of them, the one
-before it one fewer. Each cached row is read once for all query rows that meet it: those of the
-query heads that share its KV head, and those of all new tokens.
+A query attends to every cached row it can see. A step brings `query_tokens` new tokens to each
+sequence; once they are appended the cache holds `context` tokens: the last query sees all of them,
+the one before it one fewer. Each cached row is read once for all query rows that meet it: those of
+the query heads that share its KV head, and those of all new tokens.
 """
 
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class AttentionShape:
     ----------
     batch : int or array
         Sequences.
-    queries : int or array
+    query_tokens : int or array
         New tokens of each sequence.
     context : int or array
         Tokens in each sequence's cache once the new ones are appended.
@@ -50,14 +50,14 @@ class AttentionShape:
 
     Examples
     --------
-    >>> prompt = AttentionShape(batch=1, queries=4, context=4, heads=32, kv_heads=8,
+    >>> prompt = AttentionShape(batch=1, query_tokens=4, context=4, heads=32, kv_heads=8,
     ...                         key_dim=128, value_dim=128)
     >>> prompt.positions
     10.0
     """
 
     batch: Any
-    queries: Any
+    query_tokens: Any
     context: Any
     heads: Any
     kv_heads: Any
@@ -68,10 +68,10 @@ class AttentionShape:
     cached: bool = True
 
     def __post_init__(self) -> None:
-        whole(batch=self.batch, queries=self.queries, context=self.context)
+        whole(batch=self.batch, query_tokens=self.query_tokens, context=self.context)
         whole(heads=self.heads, kv_heads=self.kv_heads)
         whole(key_dim=self.key_dim, value_dim=self.value_dim)
-        least = plain(np.min(self.context - self.queries))
+        least = plain(np.min(self.context - self.query_tokens))
         if least < 0:
             raise ValueError(
                 f"context - new tokens = {least} must not be negative: "
@@ -86,7 +86,7 @@ class AttentionShape:
 
         which is L (L + 1) / 2 for a prompt of L tokens without a window.
         """
-        queries = 1.0 * self.queries
+        queries = 1.0 * self.query_tokens
         cached = self.context - queries
         if self.window is None:
             return queries * cached + queries * (queries + 1) / 2
@@ -99,7 +99,7 @@ class AttentionShape:
         """Rows of one head's cache that some query sees."""
         if self.window is None:
             return 1.0 * self.context
-        return plain(np.minimum(1.0 * self.context, self.window + 1.0 * self.queries - 1))
+        return plain(np.minimum(1.0 * self.context, self.window + 1.0 * self.query_tokens - 1))
 
     @cached_property
     def pairs(self) -> Any:
@@ -113,7 +113,7 @@ class AttentionShape:
         return {"activations": elements * element_bytes}
 
     def _query_rows(self, width: int) -> Any:
-        return 1.0 * self.batch * self.queries * (self.heads * width)
+        return 1.0 * self.batch * self.query_tokens * (self.heads * width)
 
 
 def scores(shape: AttentionShape, *, element_bytes: Any, kv_bytes: Any, fused: bool = True) -> Work:
@@ -178,7 +178,7 @@ def attend(shape: AttentionShape, *, element_bytes: Any, kv_bytes: Any, fused: b
     --------
     One new token of one sequence in one layer of Llama-3-8B, 4,096 tokens of context:
 
-    >>> shape = AttentionShape(batch=1, queries=1, context=4096, heads=32, kv_heads=8,
+    >>> shape = AttentionShape(batch=1, query_tokens=1, context=4096, heads=32, kv_heads=8,
     ...                        key_dim=128, value_dim=128)
     >>> attend(shape, element_bytes=2, kv_bytes=2).kv / 2**20
     16.0

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["UnknownName", "choose", "positive", "whole", "fraction"]
+__all__ = ["UnknownName", "choose", "positive", "finite", "whole", "fraction"]
 
 
 class UnknownName(KeyError):
@@ -34,7 +34,9 @@ def choose(name: Any, known: Iterable[str], what: str) -> str:
     names = list(known)
     if isinstance(name, str) and name in names:
         return name
-    near = get_close_matches(str(name).lower(), names, n=4, cutoff=0.4)
+    spelt = {known.lower(): known for known in names}
+    alike = get_close_matches(str(name).lower(), spelt, n=4, cutoff=0.4)
+    near = [spelt[known] for known in alike]
     listing = f"Nearest known: {', '.join(near)}." if near else f"Known: {_few(names)}."
     raise UnknownName(f"{what} {name!r} is unknown. {listing}")
 
@@ -69,6 +71,30 @@ def positive(allow_zero: bool = False, /, **values: Any) -> None:
         if np.any(bad):
             rule = "finite and not negative" if allow_zero else "finite and above zero"
             raise ValueError(f"{name} = {_first(array, bad)} must be {rule}.")
+
+
+def finite(**values: Any) -> None:
+    """Check that every number given by keyword is finite; zero and negative ones pass.
+
+    Raises
+    ------
+    ValueError
+        For a NaN or infinite value.
+    TypeError
+        For something that is not a number.
+
+    Examples
+    --------
+    >>> finite(alpha=float("nan"))
+    Traceback (most recent call last):
+    ...
+    ValueError: alpha = nan must be finite.
+    """
+    for name, value in values.items():
+        array = _numbers(name, value)
+        bad = ~np.isfinite(array)
+        if np.any(bad):
+            raise ValueError(f"{name} = {_first(array, bad)} must be finite.")
 
 
 def whole(allow_zero: bool = False, /, **values: Any) -> None:

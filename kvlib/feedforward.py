@@ -62,15 +62,15 @@ def expert_operators(network: Experts, task: Pass) -> Iterator[Operator | Collec
     yield task.elementwise(
         "routing", elementwise.routing, task.tokens, network.count, network.active
     )
-    dispatched = np.any(parallel.expert > parallel.tensor)
-    if dispatched:
-        sent = pairs * hidden * size.activations
+    dispatched = parallel.expert > parallel.tensor
+    sent = pairs * hidden * size.activations * dispatched
+    if np.any(dispatched):
         yield Collective("all_to_all", parallel.expert, sent, "routing")
     yield product("expert_up", rows, hidden, (network.matrices - 1) * width)
     form = elementwise.activation
     yield task.elementwise("expert_activation", form, pairs, width, gated=network.gated)
     yield product("expert_down", pairs, width, hidden)
-    if dispatched:
+    if np.any(dispatched):
         yield Collective("all_to_all", parallel.expert, sent, "expert_down")
     combined = (pairs * hidden + pairs + task.tokens * hidden) * size.activations
     work = Work(flop=2 * pairs * hidden, activations=combined)

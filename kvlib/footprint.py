@@ -3,12 +3,14 @@
 A state that does not fit is a value with its shortfall, so that a sweep can mask it.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from kvlib.checks import positive, whole
+from kvlib.hardware import Device
 from kvlib.operators import plain
 from kvlib.parallel import Parallel
 from kvlib.phases import decode_step
@@ -16,7 +18,7 @@ from kvlib.precision import element_size
 from kvlib.step import Step
 from kvlib.workload import Attention, Experts, Transformer
 
-__all__ = ["Footprint", "cache_bytes", "fits", "weight_bytes"]
+__all__ = ["Footprint", "cache_bytes", "fits", "tokens", "weight_bytes"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,3 +223,50 @@ def cache_bytes(
                 kept = plain(np.minimum(context, attention.window))
         total = total + count * 1.0 * batch * kept * elements * size
     return total
+
+
+def tokens(
+    model: Transformer,
+    device: Device,
+    precision: str = "fp16",
+    *,
+    weight_precision: str | None = None,
+) -> int:
+    """Tokens whose keys and values the main memory of a device can hold.
+
+    No window of the model counts as full, so this is the least for models that have windows.
+
+    Parameters
+    ----------
+    model : Transformer
+        The model.
+    device : Device
+        The device; its main memory is what counts.
+    precision : str
+        Format of keys and values.
+    weight_precision : str, optional
+        Format of the weights, where these stand in the same memory; without it they stand elsewhere
+        and all of the memory is the cache's.
+
+    Returns
+    -------
+    int
+        Whole tokens; zero where the weights alone do not fit.
+
+    Raises
+    ------
+    UnknownFigure
+        If no source states the capacity.
+
+    Examples
+    --------
+    >>> from kvlib import device, model
+    >>> tokens(model("llama-3-8b"), device("h100-sxm-80gb"))
+    610351
+    >>> tokens(model("llama-3-8b"), device("h100-sxm-80gb"), weight_precision="fp16")
+    487819
+    """
+    free = float(device.memory().capacity)
+    if weight_precision is not None:
+        free -= weight_bytes(model, weight_precision=weight_precision)
+    return max(0, math.floor(free / model.kv_bytes_per_token(precision)))

@@ -32,14 +32,15 @@ class _Figures:
 
     def __post_init__(self) -> None:
         for slot in fields(self):  # type: ignore[arg-type]
-            value = vars(self)[slot.name]
+            value, what = vars(self)[slot.name], f"{vars(self)['name']} {slot.name}"
             if value is None:
                 object.__delattr__(self, slot.name)
-            elif isinstance(value, float | int):
-                positive(**{f"{self.name} {slot.name}": value})
-            elif isinstance(value, Mapping):
-                numbers = {k: v for k, v in value.items() if isinstance(v, float | int)}
-                positive(True, **{f"{self.name} {slot.name}.{k}": v for k, v in numbers.items()})
+            elif slot.type in (float, int):
+                positive(**{what: value})
+            elif slot.type == Mapping[str, float]:
+                if not isinstance(value, Mapping):
+                    raise TypeError(f"{what} = {value!r} must map names to numbers.")
+                positive(True, **{f"{what}.{key}": number for key, number in value.items()})
                 object.__setattr__(self, slot.name, MappingProxyType(dict(value)))
 
     def __getattr__(self, wanted: str) -> Any:

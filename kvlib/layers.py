@@ -87,7 +87,7 @@ def _latent_attention(attention: LatentAttention, task: Pass) -> Iterator[Operat
     else:
         yield _expand(attention, heads, task)
         yield from _attend(task, heads, heads, key_dim=nope + rope, value_dim=value, cached=False)
-    yield task.linear("output_projection", heads * value, hidden)
+    yield task.linear("output_projection", heads * value, hidden, bias=task.model.biases)
 
 
 def _expand(attention: LatentAttention, heads: Any, task: Pass) -> Operator:
@@ -113,7 +113,7 @@ def _append(width: Any, task: Pass) -> Operator:
 
 def _attend(task: Pass, heads: Any, kv_heads: Any, **dims: Any) -> Iterator[Operator]:
     shape = attend.AttentionShape(
-        batch=task.batch, queries=task.queries, context=task.context,
+        batch=task.batch, query_tokens=task.query_tokens, context=task.context,
         heads=heads, kv_heads=kv_heads, **dims,
     )  # fmt: skip
     activations, fused = task.bytes.activations, task.fused

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from kvlib.checks import positive, whole
+from kvlib.checks import finite, positive, whole
 
 __all__ = ["GemmShape", "Operator", "Work", "gemm", "gemv", "linear", "plain"]
 
@@ -135,14 +135,15 @@ def gemm(m: Any, n: Any, k: Any, *, element_bytes: Any, alpha: float = 1, beta: 
     Returns
     -------
     Work
-        :math:`2mnk` operations, plus :math:`mn` each for scaling by :math:`\alpha \ne 1`, scaling by
-        :math:`\beta \notin \{0, 1\}` and adding the old result. A and C count as activations, B as
-        weights; each matrix is moved once.
+        :math:`2mnk` operations, plus :math:`mn` each for scaling by :math:`\alpha \ne 1`, scaling
+        by :math:`\beta \notin \{0, 1\}` and adding the old result. A and C count as activations, B
+        as weights; each matrix is moved once.
 
     Raises
     ------
     ValueError
-        If a dimension is not a whole number above zero.
+        If a dimension is not a whole number above zero, an element has no size, or a scale is not
+        finite.
 
     Notes
     -----
@@ -155,6 +156,7 @@ def gemm(m: Any, n: Any, k: Any, *, element_bytes: Any, alpha: float = 1, beta: 
     """
     whole(m=m, n=n, k=k)
     positive(element_bytes=element_bytes)
+    finite(alpha=alpha, beta=beta)
     m, n, k = _real(m), _real(n), _real(k)
     passes_over_result = (alpha != 1) + (beta not in (0, 1)) + (beta != 0)
     result_moves = 1 + (beta != 0)
@@ -210,6 +212,11 @@ def linear(
     bias : bool
         Whether a bias is read and added.
 
+    Raises
+    ------
+    ValueError
+        If a size is not a whole number above zero, or an element has no size.
+
     Examples
     --------
     >>> round(linear(256, 8192, 8192, element_bytes=2).intensity)
@@ -218,12 +225,13 @@ def linear(
     455
     """
     stored = element_bytes if weight_bytes is None else weight_bytes
-    positive(weight_bytes=stored)
+    whole(tokens=tokens, inputs=inputs, outputs=outputs)
+    positive(element_bytes=element_bytes, weight_bytes=stored)
     product = gemm(tokens, outputs, inputs, element_bytes=element_bytes)
     rows, features = _real(tokens), _real(outputs)
     return Work(
         flop=product.flop + (rows * features if bias else 0.0),
-        weights=product.weights / element_bytes * stored + (features * stored if bias else 0.0),
+        weights=stored * features * (_real(inputs) + bias),
         activations=product.activations,
     )
 

@@ -102,7 +102,7 @@ def prefill(
     whole(True, cached=cached)
     choose(logits, ["last", "all", "none"], "logits")
     task = Pass(
-        model=model, batch=batch, queries=prompt, context=cached + prompt,
+        model=model, batch=batch, query_tokens=prompt, context=cached + prompt,
         bytes=ElementBytes.of(precision, weight_precision, kv_precision),
         parallel=parallel or Parallel(), absorbed=absorbed, fused=fused, distinct=distinct_experts,
     )  # fmt: skip
@@ -158,7 +158,7 @@ def decode_step(
     False
     """
     task = Pass(
-        model=model, batch=batch, queries=query_tokens, context=context,
+        model=model, batch=batch, query_tokens=query_tokens, context=context,
         bytes=ElementBytes.of(precision, weight_precision, kv_precision),
         parallel=parallel or Parallel(), absorbed=absorbed, fused=fused, distinct=distinct_experts,
     )  # fmt: skip
@@ -166,7 +166,7 @@ def decode_step(
 
 
 def _step(phase: Literal["prefill", "decode"], task: Pass, logits: Any) -> Step:
-    whole(batch=task.batch, query_tokens=task.queries, context=task.context)
+    whole(batch=task.batch, query_tokens=task.query_tokens, context=task.context)
     model = task.model
     parts: list[Operator | Collective] = [*_embed(task)]
     for layer in model.groups:
@@ -180,7 +180,8 @@ def _step(phase: Literal["prefill", "decode"], task: Pass, logits: Any) -> Step:
     if np.any(logits):
         parts += _head(task, logits)
     return Step(
-        phase=phase, model=model, batch=task.batch, queries=task.queries, context=task.context,
+        phase=phase, model=model, batch=task.batch, query_tokens=task.query_tokens,
+        context=task.context,
         element_bytes=task.bytes, parallel=task.parallel,
         operators=tuple(part for part in parts if isinstance(part, Operator)),
         collectives=tuple(part for part in parts if isinstance(part, Collective)),
@@ -195,7 +196,7 @@ def _embed(task: Pass) -> Iterator[Operator | Collective]:
     )
     positions = Work()
     if task.model.position == "learned":  # all sequences of the batch are at the same positions
-        table = 1.0 * task.queries * width * size.weights
+        table = 1.0 * task.query_tokens * width * size.weights
         positions = Work(flop=task.tokens * width, weights=table)
     work = replace(rows, weights=rows.weights / task.parallel.tensor) + positions
     yield Operator("embedding", "gather", work)
@@ -205,7 +206,7 @@ def _embed(task: Pass) -> Iterator[Operator | Collective]:
 def _head(task: Pass, logits: Any) -> Iterator[Operator | Collective]:
     """Final norm and LM head of the tokens whose successors are wanted."""
     model, size, tensor = task.model, task.bytes, task.parallel.tensor
-    wanted = replace(task, queries=logits)
+    wanted = replace(task, query_tokens=logits)
     columns = plain(np.ceil(model.vocabulary / tensor))  # engines pad the vocabulary
     yield wanted.norm("final_norm", model.hidden, centred=model.biases)
     yield wanted.linear("lm_head", model.hidden, columns)

@@ -10,44 +10,11 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from kvlib.checks import choose
+from kvlib.colours import COLOURS, MARKERS, colour
 from kvlib.hardware import Device
 from kvlib.roofline import attainable
 
 __all__ = ["COLOURS", "MARKERS", "colour", "curve", "label_end", "roof", "scatter", "style"]
-
-COLOURS: dict[str, str] = {
-    "GEMM": "#332288", "GEMV": "#CC6677",
-    "GPU": "#117733", "GPU older": "#7CB98C", "NPU": "#44AA99", "CPU": "#777777",
-    "PIM": "#D55E00", "NDP": "#B8860B", "SSD": "#882255", "NIC": "#AA4499",
-    "measured": "#222222", "model": "#0072B2", "ideal": "#999999",
-}  # fmt: skip
-"""One colour per kind of operation, processor and evidence.
-
-Each kind also has its own marker, so that none is told by colour alone.
-"""
-
-MARKERS: dict[str, str] = {
-    "GEMM": "s", "GEMV": "o", "GPU": "s", "GPU older": "d", "NPU": "D", "CPU": "X",
-    "PIM": "o", "NDP": "^", "SSD": "v", "NIC": "P", "measured": "o", "model": "none", "ideal": "none",
-}  # fmt: skip
-
-
-def colour(kind: str) -> str:
-    """Colour of a kind.
-
-    Raises
-    ------
-    UnknownName
-        If the kind has none.
-
-    Examples
-    --------
-    >>> colour("PIM")
-    '#D55E00'
-    """
-    return COLOURS[choose(kind, COLOURS, "kind")]
-
 
 def style(width: float = 6.4, height: float = 3.6) -> dict[str, Any]:
     """Settings of one figure, for ``matplotlib.rc_context`` or ``rcParams.update``.

@@ -44,7 +44,7 @@ class Pass:
     ----------
     model : Transformer
         The model.
-    batch, queries, context : int or array
+    batch, query_tokens, context : int or array
         Sequences, new tokens of each, and tokens in each cache once these are appended.
     bytes : ElementBytes
         Element sizes by stream.
@@ -58,7 +58,7 @@ class Pass:
 
     model: Transformer
     batch: Any
-    queries: Any
+    query_tokens: Any
     context: Any
     bytes: ElementBytes
     parallel: Parallel
@@ -69,7 +69,7 @@ class Pass:
     @cached_property
     def tokens(self) -> Any:
         """New tokens of all sequences."""
-        return 1.0 * self.batch * self.queries
+        return 1.0 * self.batch * self.query_tokens
 
     def linear(self, name: str, inputs: Any, outputs: Any, *, bias: bool = False) -> Operator:
         """Apply a matrix to every new token."""
@@ -119,7 +119,7 @@ class Step:
         Which of the two.
     model : Transformer
         The model.
-    batch, queries, context : int or array
+    batch, query_tokens, context : int or array
         Sequences, new tokens of each, and tokens in each cache once these are appended.
     element_bytes : ElementBytes
         Element sizes by stream [B].
@@ -134,7 +134,7 @@ class Step:
     phase: Literal["prefill", "decode"]
     model: Transformer
     batch: Any
-    queries: Any
+    query_tokens: Any
     context: Any
     element_bytes: ElementBytes
     parallel: Parallel
@@ -177,6 +177,7 @@ class Step:
         Examples
         --------
         >>> from kvlib import model
+        >>> from kvlib.phases import decode_step
         >>> step = decode_step(model("llama-2-7b"), batch=1, context=1024)
         >>> step.select(kind="attention").names
         ('scores', 'softmax', 'context')
@@ -213,6 +214,7 @@ class Step:
         Examples
         --------
         >>> from kvlib import model
+        >>> from kvlib.phases import decode_step
         >>> step = decode_step(model("llama-2-70b"), batch=1, context=1024,
         ...                    parallel=Parallel(pipeline=4))
         >>> [round(step.stage(i).work.weights / 1e9, 1) for i in range(4)]

@@ -32,6 +32,8 @@ def axes(**values: Iterable[Any]) -> dict[str, xr.DataArray]:
     ------
     ValueError
         If an axis is empty, holds the same point twice or a number that is not finite.
+    TypeError
+        If an axis is a single point, or holds neither numbers nor names.
 
     Examples
     --------
@@ -39,10 +41,15 @@ def axes(**values: Iterable[Any]) -> dict[str, xr.DataArray]:
     >>> (grid["batch"] * grid["context"]).shape
     (2, 3)
     """
-    return {name: _axis(name, np.asarray(list(points))) for name, points in values.items()}
+    return {name: _axis(name, points) for name, points in values.items()}
 
 
-def _axis(name: str, points: np.ndarray[Any, Any]) -> xr.DataArray:
+def _axis(name: str, given: Iterable[Any]) -> xr.DataArray:
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise TypeError(f"axis {name!r} = {given!r} must be a list of points: write [{given!r}].")
+    points = np.asarray(list(given))
+    if points.dtype.kind not in "iufUb":
+        raise TypeError(f"axis {name!r} = {given!r} must hold numbers or names.")
     if points.ndim != 1 or points.size == 0:
         raise ValueError(
             f"axis {name!r} has shape {points.shape}: give a list of one or more points."

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from kvlib.checks import whole
+from kvlib.checks import positive, whole
 from kvlib.hardware import Compute, Device, Memory
 from kvlib.operators import Work, gemm, gemv
 
@@ -81,13 +81,19 @@ def device(size: int = 2048, stream_bytes: float = 256e6) -> Device:
         Bytes of the arrays whose copy and inner product give the memory ceiling [B]; far more than
         any cache holds.
 
+    Raises
+    ------
+    ValueError
+        If `size` is not a whole number above zero, or `stream_bytes` is not above zero.
+
     Notes
     -----
     The memory ceiling is the better of a copy (a read and a write of each byte) and an inner
     product (two reads), as in the STREAM benchmark :cite:`mccalpin1995stream`.
     """
+    positive(stream_bytes=stream_bytes)
     work, seconds = measure_gemm(size)
-    elements = int(stream_bytes / 2 / _ELEMENT_BYTES)
+    elements = max(1, int(stream_bytes / 2 / _ELEMENT_BYTES))
     a, b = _random(elements), _random(elements)
     moved = 2 * elements * _ELEMENT_BYTES
     stream = min(fastest(lambda: np.copyto(b, a)), fastest(lambda: np.dot(a, b)))

@@ -90,7 +90,9 @@ def parse(text: str) -> tuple[float, str]:
     Raises
     ------
     ValueError
-        If a name is unknown; the message lists the names that look alike.
+        If a name is unknown; the message says what a unit looks like.
+    TypeError
+        If the unit is not text.
 
     Examples
     --------
@@ -99,6 +101,8 @@ def parse(text: str) -> tuple[float, str]:
     >>> parse("GiB")
     (1073741824.0, 'B')
     """
+    if not isinstance(text, str):
+        raise TypeError(f"unit {text!r} must be text, such as 'TB/s'.")
     factor, powers = 1.0, Counter[str]()
     for position, word in enumerate(text.replace("*", "/*").split("/")):
         sign = 1 if position == 0 or word.startswith("*") else -1

@@ -107,6 +107,8 @@ class LatentAttention:
         Elements of a head's key without and with rotary position.
     value_dim : int
         Elements of a head's value.
+    window : None
+        Tokens a query can look back on: always all of them.
 
     Notes
     -----
@@ -328,20 +330,25 @@ class Transformer:
         return tuple(dict.fromkeys(layer.attention.kind for layer in self.groups))
 
     def _count(self, active: bool) -> int:
-        total = self.vocabulary * self.hidden * (1 if self.tied_embeddings else 2) + self.hidden
+        norm = (2 if self.biases else 1) * self.hidden
+        total = self.vocabulary * self.hidden * (1 if self.tied_embeddings else 2) + norm
         if self.position == "learned":
             total += self.max_context * self.hidden
         for layer, count in self.groups.items():
             network = layer.feed_forward
             weights = network.active_parameters if active else network.parameters
-            biases = 0
-            if self.biases and isinstance(network, FeedForward):
-                biases = 4 * self.hidden + (network.matrices - 1) * network.width
-                biases += 0 if getattr(layer.attention, "bias", False) else 3 * self.hidden
-            norms = 2 * self.hidden
             attention = layer.attention.parameters(self.hidden)
-            total += count * (attention + weights(self.hidden) + norms + biases)
+            biases = self._layer_biases(layer) if self.biases else 0
+            total += count * (attention + weights(self.hidden) + 2 * norm + biases)
         return total
+
+    def _layer_biases(self, layer: Layer) -> int:
+        attention, network, biases = layer.attention, layer.feed_forward, self.hidden
+        if isinstance(attention, Attention) and not attention.bias:
+            biases += attention.heads * attention.head_dim + attention.kv_elements
+        if isinstance(network, FeedForward):
+            biases += (network.matrices - 1) * network.width + self.hidden
+        return biases
 
     @cached_property
     def parameters(self) -> int:

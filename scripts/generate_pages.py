@@ -1,10 +1,12 @@
-"""Write the pages of the book that are made from data: ledger, efficiency constants.
+"""Write the pages of the book that are made from data: ledger, efficiency constants, catalogue.
 
 They go to book/generated/, which git ignores; a file is rewritten only if its text changed.
 """
 
 import sys
 from pathlib import Path
+
+import catalogue_pages
 
 from kvlib.catalogue import architectures, constants
 from kvlib.claims import ledger
@@ -59,10 +61,15 @@ def main(root: Path = ROOT) -> int:
     """Write every page."""
     folder = root / "book" / "generated"
     folder.mkdir(parents=True, exist_ok=True)
-    for name, page in PAGES.items():
-        text, file = page(), folder / name
-        if not file.exists() or file.read_text() != text:
-            file.write_text(text)
+    texts = {name: page() for name, page in PAGES.items()} | catalogue_pages.pages()
+    for name, text in texts.items():
+        file = folder / name
+        if not file.exists() or file.read_text(encoding="utf-8") != text:
+            file.write_text(text, encoding="utf-8")
+    for pattern in ("devices_*.md", "models_*.md"):  # of a kind or family that has gone
+        for file in folder.glob(pattern):
+            if file.name not in texts:
+                file.unlink()
     return 0
 
 

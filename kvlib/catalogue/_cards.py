@@ -1,29 +1,22 @@
 """Cards: TOML files of quoted figures. A card is data; nothing in it is executed."""
 
 import re
-import stat
 import tomllib
 from collections.abc import Iterator, Mapping
 from datetime import date
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from kvlib.checks import choose
+from kvlib.catalogue._shelf import CardError, catalogue_names, find, text_of
 from kvlib.quoted import BASES, Quoted, Stated
 from kvlib.units import check, parse
 
-__all__ = ["CardError", "Figures", "catalogue_names", "find", "read", "text_of"]
+__all__ = ["CardError", "Figures", "catalogue_names", "find", "read"]
 
 _MAX_BYTES, _MAX_LINE, _MAX_DEPTH, _MAX_ENTRIES = 64 * 1024, 2000, 6, 2000
 _MAX_TEXT, _MAX_WORD, _MAX_NUMBER = 1500, 80, 1e30
 _FIGURE_KEYS = {"value", "unit", "source", "basis", "note", "low", "high"}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-
-
-class CardError(ValueError):
-    """A card that cannot be read; the message names file, field, rule and remedy."""
 
 
 class Figures:
@@ -43,7 +36,9 @@ class Figures:
         self.path, self.where, self.provenance = path, where, provenance
         self.record = {} if record is None else record
         if not isinstance(table, dict):
-            raise self.error("", f"is {table!r}, but a table is needed here: write [{where}]")
+            raise self.error(
+                "", f"is {repr(table)[:_MAX_WORD]}, but a table is needed here: write [{where}]"
+            )
         self.table: dict[str, Any] = dict(table)
 
     def place(self, key: str) -> str:
@@ -86,12 +81,20 @@ class Figures:
         }
         unit = entry.get("unit", "1" if dimension == "1" else None)
         if unit is None:
-            raise self.error(key, 'has no unit: add unit = "..." (GB, TB/s, TFLOP/s, ns, W, 1, ...)')
+            raise self.error(
+                key, 'has no unit: add unit = "..." (GB, TB/s, TFLOP/s, ns, W, 1, ...)'
+            )
         self._line(f"{key}.unit", unit, _MAX_WORD)
         try:
             factor = parse(unit)[0] if dimension is None else check(unit, dimension)
             scaled = {name: number * factor for name, number in numbers.items()}
-            figure = Quoted(scaled.pop("value"), **scaled, unit=unit, **self._origin(key, entry))
+            figure = Quoted(
+                scaled["value"],
+                unit=unit,
+                low=scaled.get("low"),
+                high=scaled.get("high"),
+                **self._origin(key, entry),
+            )
         except CardError:
             raise
         except ValueError as problem:
@@ -107,7 +110,8 @@ class Figures:
         if unknown := sorted(set(entry) - _FIGURE_KEYS):
             known = ", ".join(sorted(_FIGURE_KEYS))
             raise self.error(
-                key, f"has unknown keys {', '.join(unknown)}: correct or remove them; known: {known}"
+                key,
+                f"has unknown keys {', '.join(unknown)}: correct or remove them; known: {known}",
             )
         if "value" not in entry:
             raise self.error(key, "has no value: write { value = ..., source = ..., basis = ... }")
@@ -115,7 +119,8 @@ class Figures:
 
     def _number(self, key: str, name: str, number: Any, zero: bool) -> float:
         if isinstance(number, bool) or not isinstance(number, int | float):
-            raise self.error(key, f"has {name} = {number!r}, but a number without quotes is needed")
+            shown = repr(number)[:_MAX_WORD]
+            raise self.error(key, f"has {name} = {shown}, but a number without quotes is needed")
         if not -_MAX_NUMBER < number < _MAX_NUMBER:
             raise self.error(
                 key,
@@ -129,7 +134,7 @@ class Figures:
             )
         return float(number)
 
-    def _origin(self, key: str, entry: Mapping[str, Any]) -> dict[str, str]:
+    def _origin(self, key: str, entry: Mapping[str, Any]) -> dict[str, Any]:
         source = entry.get("source", self.provenance.get("source", ""))
         basis = entry.get("basis", self.provenance.get("basis", ""))
         if not source:
@@ -149,7 +154,7 @@ class Figures:
         figure = self.figure(key, "1", zero=zero)
         if figure is None:
             return default
-        if figure != int(figure) or figure > 1e15:
+        if not figure.is_integer() or figure > 1e15:
             raise self.error(
                 key, f"= {float(figure):g} must be a whole number: it counts things, correct it"
             )
@@ -170,16 +175,17 @@ class Figures:
         """Take a word, with its source."""
         return self._line(key, self._stated(key, default, str, "a word in quotes"), _MAX_WORD)
 
-    def _stated(self, key: str, default: Any, kind: type, rule: str) -> Any:
+    def _stated(self, key: str, default: Any, kind: type[bool] | type[str], rule: str) -> Any:
         if key not in self.table and default is not None:
             return default
         if key not in self.table:
             raise self.error(key, f"is missing: add {key} = {rule}")
         entry = self._entry(key)
-        if not isinstance(entry["value"], kind):
-            raise self.error(key, f"= {entry['value']!r} must be {rule}")
-        self.record[self.place(key)] = Stated(entry["value"], **self._origin(key, entry))
-        return entry["value"]
+        value = entry["value"]
+        if not isinstance(value, kind):
+            raise self.error(key, f"= {repr(value)[:_MAX_WORD]} must be {rule}")
+        self.record[self.place(key)] = Stated(value, **self._origin(key, entry))
+        return value
 
     def map(
         self, key: str, dimension: str | None, *, zero: bool = True
@@ -206,7 +212,8 @@ class Figures:
         """Return a name that the card gives itself, if it is a plain one."""
         if not _NAME.fullmatch(name):
             raise self.error(
-                "", f"has a name {name[:80]!r}: use at most 64 letters, digits, hyphens, underscores"
+                "",
+                f"has a name {name[:80]!r}: use at most 64 letters, digits, hyphens, underscores",
             )
         return name
 
@@ -216,36 +223,6 @@ class Figures:
             left = ", ".join(sorted(self.table))[:_MAX_TEXT]
             rule = f"has unknown keys: {left}. Correct or remove them. Known here: {known}"
             raise self.error("", rule)
-
-
-def text_of(path: Path, largest: int, longest: int | None = None) -> str:
-    """Text of a file from a stranger: a regular file of bounded size, in UTF-8.
-
-    Raises
-    ------
-    CardError
-        If there is no such file, it is no regular file, holds more than `largest` bytes or a line
-        of more than `longest` characters, or is not UTF-8.
-    """
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise CardError(f"{path}: is not a file. Give the path of the card itself.")
-        with path.open("rb") as file:
-            content = file.read(largest + 1)
-        text = content.decode("utf-8")
-    except OSError as problem:
-        raise CardError(f"{path}: cannot be read ({problem.strerror}). Check the path.") from None
-    except UnicodeDecodeError:
-        raise CardError(f"{path}: is not UTF-8 text. Save it as UTF-8.") from None
-    except CardError:
-        raise
-    except ValueError as problem:  # a path with a NUL in it
-        raise CardError(f"{path!s:.200}: cannot be read ({problem}). Check the path.") from None
-    if len(content) > largest:
-        raise CardError(f"{path}: holds more than {largest} bytes. Take out what is not a figure.")
-    if longest and any(len(line) > longest for line in text.splitlines()):
-        raise CardError(f"{path}: a line is longer than {longest} characters. Break it up.")
-    return text
 
 
 def read(path: Path) -> Figures:
@@ -268,7 +245,9 @@ def read(path: Path) -> Figures:
     _bounded(path, table)
     provenance = table.pop("provenance", {})
     if not isinstance(provenance, dict) or set(provenance) - {"source", "basis"}:
-        raise CardError(f"{path}: provenance may hold source and basis only. Remove what else it has.")
+        raise CardError(
+            f"{path}: provenance may hold source and basis only. Remove what else it has."
+        )
     return Figures(path, "", table, provenance)
 
 
@@ -283,40 +262,6 @@ def _bounded(path: Path, table: Any) -> None:
     if level:
         raise CardError(f"{path}: is nested deeper than {_MAX_DEPTH} levels. A card needs four.")
     if entries > _MAX_ENTRIES:
-        raise CardError(f"{path}: holds {entries} entries; a card may hold {_MAX_ENTRIES}. Split it.")
-
-
-_DATED = re.compile(r"(?P<name>.+)@\d{4}-\d{2}-\d{2}")
-
-
-@cache
-def catalogue_names(shelf: str) -> dict[str, Path]:
-    """Cards of a shelf (``"devices"``, ``"models"``) by name, sorted.
-
-    A correction is a sibling ``name@YYYY-MM-DD.toml``; the bare name means the newest.
-    """
-    folder = Path(str(files("kvlib.catalogue"))) / shelf
-    cards: dict[str, Path] = {}
-    for path in sorted(folder.glob("*.toml"), key=lambda path: path.stem):
-        cards[path.stem] = path
-        if dated := _DATED.fullmatch(path.stem):
-            cards[dated["name"]] = path
-    return cards
-
-
-def find(name: Any, shelf: str, what: str) -> Path:
-    """Return the card called `name`: in full, or by a beginning that only one card has.
-
-    Raises
-    ------
-    UnknownName
-        If no card, or more than one, is meant.
-    """
-    cards = catalogue_names(shelf)
-    wanted = str(name).strip().lower().replace("_", "-").replace(" ", "-")
-    starting = {cards[card]: card for card in cards if card.startswith(wanted)} if wanted else {}
-    if wanted not in cards and len(starting) == 1:
-        return next(iter(starting))
-    if wanted not in cards and starting:
-        return cards[choose(name, starting.values(), what)]
-    return cards[wanted if wanted in cards else choose(name, cards, what)]
+        raise CardError(
+            f"{path}: holds {entries} entries; a card may hold {_MAX_ENTRIES}. Split it."
+        )

@@ -1,4 +1,4 @@
-"""A Hugging Face ``config.json``, read field by field so that a leftover is a field not understood."""
+"""A Hugging Face ``config.json``, read field by field: a leftover is a field not understood."""
 
 import json
 import re
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from kvlib.catalogue._cards import CardError, text_of
+from kvlib.catalogue._shelf import CardError, text_of
 
 __all__ = ["Config", "read_config"]
 
@@ -17,7 +17,7 @@ _NO_COST = re.compile(
     r"apply_residual_connection_post_layernorm|bad_words_ids|cache_implementation|"
     r"chunk_size_feed_forward|do_sample|dtype|ep_size|final_logit_softcapping|finetuning_task|"
     r"gradient_checkpointing|hidden_act|hidden_activation|id2label|init_std|"
-    r"initial_context_length|initializer_range|label2id|layer_norm_eps|layer_norm_epsilon|layerdrop|"
+    r"initial_context_length|initializer_range|label2id|layer_norm_eps|layer_norm_epsilon|layerdrop|mm_tokens_per_image|"
     r"model_type|n_ctx|n_group|norm_eps|norm_topk_prob|original_max_position_embeddings|"
     r"output_attentions|output_hidden_states|output_router_logits|parallel_attn|"
     r"partial_rotary_factor|prefix|pretraining_tp|query_pre_attn_scalar|"
@@ -41,7 +41,8 @@ _REMARKS = {
 }
 _REFUSED = {
     "index_topk": "a sparse indexer", "index_head_dim": "a sparse indexer",
-    "num_kv_shared_layers": "a cache shared between layers", "attention_k_eq_v": "keys used as values",
+    "num_kv_shared_layers": "a cache shared between layers",
+    "attention_k_eq_v": "keys used as values",
     "is_encoder_decoder": "an encoder", "add_cross_attention": "attention to an encoder",
     "num_global_key_value_heads": "other KV heads in some layers",
     "global_head_dim": "another head size in some layers",
@@ -96,7 +97,9 @@ class Config:
                 continue
             if isinstance(value, bool) or not isinstance(value, int):
                 shown = repr(value)[:60]
-                raise self.error(key, f"= {shown} must be a whole number: it counts things, correct it")
+                raise self.error(
+                    key, f"= {shown} must be a whole number: it counts things, correct it"
+                )
             if not (0 if zero else 1) <= value <= _MAX_COUNT:
                 least = "zero" if zero else "one"
                 raise self.error(key, f"must lie between {least} and {_MAX_COUNT:.0e}: correct it")
@@ -189,7 +192,9 @@ def read_config(path: Path) -> dict[str, Any]:
         table: dict[str, Any] = {}
         for name, value in pairs:
             if name in table:
-                raise CardError(f"{path}: {name[:80]!r} is given more than once. Keep the right one.")
+                raise CardError(
+                    f"{path}: {name[:80]!r} is given more than once. Keep the right one."
+                )
             table[name] = value
         return table
 
@@ -204,5 +209,7 @@ def read_config(path: Path) -> dict[str, Any]:
     if not isinstance(table, dict):
         raise CardError(f"{path}: must hold one object, the fields of a model. Check the file.")
     if len(table) > _MAX_FIELDS:
-        raise CardError(f"{path}: holds {len(table)} fields, more than {_MAX_FIELDS}. Check the file.")
+        raise CardError(
+            f"{path}: holds {len(table)} fields, more than {_MAX_FIELDS}. Check the file."
+        )
     return table

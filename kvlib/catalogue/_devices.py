@@ -21,16 +21,17 @@ KINDS = {
     "smartnic": "SmartNIC", "memory": "memory", "link": "link",
 }  # fmt: skip
 
-_MEMORY = {
+# Figures that a card may state, and the dimension of each.
+MEMORY = {
     "capacity": "B", "bandwidth": "B/s", "stack_bandwidth": "B/s", "latency": "s", "energy": "J/B",
     "stacks": "1", "ranks": "1", "channels": "1", "banks": "1", "bank_groups": "1",
     "row": "B", "column": "B",
 }  # fmt: skip
-_LINK = {"bandwidth": "B/s", "latency": "s", "energy": "J/B"}
-_COMPUTE = {"units": "1", "clock": "1/s", "energy": "J/flop"}
+LINK = {"bandwidth": "B/s", "latency": "s", "energy": "J/B"}
+COMPUTE = {"units": "1", "clock": "1/s", "energy": "J/flop"}
 _WHOLE = {"stacks", "ranks", "channels", "banks", "bank_groups", "units"}
-_COMPUTE_BY_PRECISION = {"peak": "flop/s", "sparse_peak": "flop/s", "lanes": "1"}
-_PACKAGE = {"power": "J/s", "idle_power": "J/s", "price": "USD", "area": "m2"}
+COMPUTE_BY_PRECISION = {"peak": "flop/s", "sparse_peak": "flop/s", "lanes": "1"}
+PACKAGE = {"power": "J/s", "idle_power": "J/s", "price": "USD", "area": "m2"}
 _SECTIONS = (
     "title, kind, architecture, dated, year, note, [memory.*], [compute.*], [link.*], [package], "
     "[timing], [parameters], [limits]"
@@ -99,30 +100,32 @@ def _build(card: Figures) -> Device:
         choose(kind, KINDS, "kind of device")
     except UnknownName as problem:
         raise card.error("kind", f"is wrong: {problem}") from None
-    dated, year = card.day("dated"), card.table.pop("year", None)
+    year = card.table.pop("year", None)
     if year is not None and (type(year) is not int or not 1900 <= year <= 2100):
         raise card.error("year", "must be a whole number without quotes, such as year = 2022")
     package, limits = card.section("package"), card.section("limits")
     timing = card.map("timing", "s")
     parts: dict[str, Any] = {
+        "year": year,
+        "dated": card.day("dated"),
         "note": card.text("note", ""),
         "architecture": card.text("architecture", "") or None,
-        "memories": tuple(_part(Memory, section, _MEMORY, {}) for section in _each(card, "memory")),
+        "memories": tuple(_part(Memory, section, MEMORY, {}) for section in _each(card, "memory")),
         "computes": tuple(
-            _part(Compute, section, _COMPUTE, _COMPUTE_BY_PRECISION)
+            _part(Compute, section, COMPUTE, COMPUTE_BY_PRECISION)
             for section in _each(card, "compute")
         ),
-        "links": tuple(_part(Link, section, _LINK, {}) for section in _each(card, "link")),
+        "links": tuple(_part(Link, section, LINK, {}) for section in _each(card, "link")),
         "timing": Timing(name=title, parameters=timing) if timing else None,
         "parameters": card.map("parameters", None) or {},
         "supports": _supports(limits),
-        **{key: package.figure(key, dimension, zero=False) for key, dimension in _PACKAGE.items()},
+        **{key: package.figure(key, dimension, zero=False) for key, dimension in PACKAGE.items()},
     }
-    package.close(", ".join(_PACKAGE))
+    package.close(", ".join(PACKAGE))
     limits.close("supports")
     card.close(_SECTIONS)
     stem = card.path.stem.split("@")[0]
-    return Device(name=stem, title=title, kind=kind, year=year, dated=dated, **parts)
+    return Device(name=stem, title=title, kind=kind, **parts)
 
 
 def _supports(limits: Figures) -> tuple[str, ...]:
@@ -140,9 +143,11 @@ def _part(
     part: Any, section: tuple[str, Figures], plain: dict[str, str], by_precision: dict[str, str]
 ) -> Any:
     name, table = section
-    found: dict[str, Any] = {key: table.figure(key, unit, zero=False) for key, unit in plain.items()}
+    found: dict[str, Any] = {
+        key: table.figure(key, dimension, zero=False) for key, dimension in plain.items()
+    }
     for key in _WHOLE & found.keys():
-        if found[key] is not None and found[key] != int(found[key]):
+        if found[key] is not None and not found[key].is_integer():
             raise table.error(key, f"= {found[key]} must be a whole number: it counts things")
     for key, unit in by_precision.items():
         found[key] = table.map(key, unit, zero=False)

@@ -9,17 +9,32 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
-from kvlib.catalogue._cards import CardError
+from kvlib.catalogue._config_layers import (
+    ReadExperts,
+    ReadWindows,
+    alternating,
+    depth_of,
+    even_share,
+    every_layer,
+    experts_in_some,
+    experts_of,
+    if_used,
+    mixture,
+    must_divide,
+    one_in_six,
+    only_experts,
+    only_experts_with_biases,
+    unless_longer,
+    windows_of,
+)
 from kvlib.catalogue._configs import Config, read_config
+from kvlib.catalogue._shelf import CardError
 from kvlib.checks import UnknownName, choose
 from kvlib.workload import Attention, Experts, FeedForward, LatentAttention, Layer, Transformer
 
 __all__ = ["UnreadFields", "from_config"]
-
-_MAX_LAYERS = 10_000
-_ReadExperts: TypeAlias = Callable[[Config, int], tuple[Experts, list[bool]]]
 
 
 class UnreadFields(UserWarning):
@@ -30,8 +45,8 @@ class UnreadFields(UserWarning):
 class _Family:
     """Defaults of a class of models that share the usual names of fields.
 
-    `kv_heads` and `head_dim` are what an absent field means; None is as many KV heads as heads, and
-    hidden / heads. `windows` gives the window of each layer where the file does not list the layers.
+    `kv_heads` and `head_dim` are what an absent field means; None is as many KV heads as heads,
+    and hidden / heads. `windows` gives each layer's window where the file does not list the layers.
     """
 
     name: str
@@ -44,9 +59,9 @@ class _Family:
     heads: int | None = None
     vocabulary: int | None = None
     max_context: int | None = None
-    windows: Callable[[Config, int], list[int | None]] | None = None
+    windows: ReadWindows | None = None
     window: int | None = None
-    experts: _ReadExperts | None = None
+    experts: ReadExperts | None = None
 
 
 def from_config(path: Path) -> Transformer:
@@ -55,8 +70,8 @@ def from_config(path: Path) -> Transformer:
     Raises
     ------
     CardError
-        If the file is malformed, the family is not supported, a needed field is missing, or the file
-        asks for something a `Transformer` cannot represent.
+        If the file is malformed, the family is not supported, a needed field is missing, or the
+        file asks for something a `Transformer` cannot represent.
 
     Warns
     -----
@@ -70,12 +85,13 @@ def from_config(path: Path) -> Transformer:
         inner = outer.table["text_config"]
         outer.skip(["text_config"])
         if not isinstance(inner, dict):
-            raise outer.error("text_config", "must be an object with the fields of the language model")
+            raise outer.error("text_config", "must be an object with the fields of a model")
         config = Config(path, inner, "text_config")
     outer.refuse()
     config.refuse()
-    if outer.table.get("tie_word_embeddings") is not None:
-        config.table = {**config.table, "tie_word_embeddings": outer.flag("tie_word_embeddings", False)}
+    if config is not outer and outer.table.get("tie_word_embeddings") is not None:
+        outer.skip(["tie_word_embeddings"])
+        config.table = config.table | {"tie_word_embeddings": outer.table["tie_word_embeddings"]}
     try:
         parts = _READERS[kind](config) if kind in _READERS else _usual(config, _FAMILIES[kind])
         unread = tuple(dict.fromkeys([*outer.rest(), *config.rest()]))
@@ -123,17 +139,22 @@ def _usual(config: Config, family: _Family) -> dict[str, Any]:
     depth, hidden = shape.pop("depth"), shape["hidden"]
     heads = config.needed("num_attention_heads", absent=family.heads)
     kv_heads = config.count("num_key_value_heads", absent=family.kv_heads) or heads
-    _divides(config, "num_key_value_heads", kv_heads, heads)
-    head_dim = config.count("head_dim", absent=family.head_dim) or _share(config, hidden, heads)
+    must_divide(config, "num_key_value_heads", kv_heads, heads)
+    head_dim = config.count("head_dim", absent=family.head_dim) or even_share(config, hidden, heads)
     bias = config.flag("attention_bias", family.attention_bias) or family.always_bias
     if bias and not family.always_bias:
         config.remarks.append("the bias of the output projection is not counted")
     if config.flag("mlp_bias", False):
         config.remarks.append("the biases of the feed-forward network are not counted")
-    windows = _windows(config, depth, family)
+    windows = windows_of(config, depth, family.windows, family.window)
     attentions = [
         Attention(
-            heads, kv_heads, head_dim, window=window, bias=bias, query_key_norm=family.query_key_norm
+            heads,
+            kv_heads,
+            head_dim,
+            window=window,
+            bias=bias,
+            query_key_norm=family.query_key_norm,
         )
         for window in windows
     ]
@@ -141,7 +162,7 @@ def _usual(config: Config, family: _Family) -> dict[str, Any]:
     if family.experts is None:
         networks = [FeedForward(config.needed("intermediate_size"), gated=True)] * depth
     else:
-        networks = _mixture(config, depth, family.experts)
+        networks = mixture(config, depth, family.experts)
     return {
         **shape,
         "family": family.name,
@@ -151,144 +172,15 @@ def _usual(config: Config, family: _Family) -> dict[str, Any]:
     }
 
 
-def _shape(config: Config, vocabulary: int | None = None, context: int | None = None) -> dict[str, Any]:
+def _shape(
+    config: Config, vocabulary: int | None = None, context: int | None = None
+) -> dict[str, Any]:
     return {
-        "depth": _depth(config, "num_hidden_layers"),
+        "depth": depth_of(config, "num_hidden_layers"),
         "hidden": config.needed("hidden_size"),
         "vocabulary": config.needed("vocab_size", absent=vocabulary),
         "max_context": config.needed("max_position_embeddings", absent=context),
     }
-
-
-def _depth(config: Config, *keys: str) -> int:
-    depth = config.needed(*keys)
-    if depth > _MAX_LAYERS:
-        raise config.error(keys[0], f"= {depth} must be at most {_MAX_LAYERS}: correct it")
-    return depth
-
-
-def _share(config: Config, hidden: int, heads: int) -> int:
-    """Elements of a head where a file does not say: an even share of the hidden state."""
-    if hidden % heads:
-        raise config.error(
-            "num_attention_heads",
-            f"= {heads} must divide hidden_size = {hidden}, because the size of a head is their "
-            f"quotient: correct one, or add head_dim",
-        )
-    return hidden // heads
-
-
-def _divides(config: Config, key: str, kv_heads: int, heads: int) -> None:
-    if heads % kv_heads:
-        raise config.error(
-            key,
-            f"= {kv_heads} must divide num_attention_heads = {heads}: every KV head serves the same "
-            f"number of query heads, so one of the two is wrong",
-        )
-
-
-# ---- windows ---------------------------------------------------------------------------------------------
-
-
-def _windows(config: Config, depth: int, family: _Family) -> list[int | None]:
-    """Window of each layer: as the file lists the layers, else as their class has them."""
-    windows = family.windows(config, depth) if family.windows else [None] * depth
-    kinds = config.entries("layer_types", str)
-    if kinds is None:
-        return windows
-    if len(kinds) != depth:
-        raise config.error("layer_types", f"lists {len(kinds)} layers of {depth}: list every layer once")
-    known = {"full_attention", "sliding_attention"}
-    if odd := sorted(set(kinds) - known):
-        raise config.error(
-            "layer_types",
-            f"has {odd[0][:60]!r}, which the reader cannot represent: known are "
-            f"{' and '.join(sorted(known))}; write a card (.toml) for what you want to compute",
-        )
-    if "sliding_attention" not in kinds:
-        return [None] * depth
-    window = config.count("sliding_window", absent=family.window)
-    if window is None:
-        raise config.error("sliding_window", "is missing, but layer_types has windows: add its length")
-    return [window if kind == "sliding_attention" else None for kind in kinds]
-
-
-def _every_layer(absent: int | None) -> Callable[[Config, int], list[int | None]]:
-    return lambda config, depth: [config.count("sliding_window", absent=absent)] * depth
-
-
-def _alternating(absent: int) -> Callable[[Config, int], list[int | None]]:
-    def windows(config: Config, depth: int) -> list[int | None]:
-        window = config.count("sliding_window", "sliding_window_size", absent=absent)
-        return [None if layer % 2 else window for layer in range(depth)]
-
-    return windows
-
-
-def _gemma3(config: Config, depth: int) -> list[int | None]:
-    window = config.count("sliding_window", absent=4096)
-    period = config.count("sliding_window_pattern", "_sliding_window_pattern", absent=6) or 1
-    return [None if (layer + 1) % period == 0 else window for layer in range(depth)]
-
-
-def _if_used(from_layer: bool) -> Callable[[Config, int], list[int | None]]:
-    """Window of Qwen models: off unless asked for, and then from one layer on or everywhere."""
-
-    def windows(config: Config, depth: int) -> list[int | None]:
-        config.skip(["sliding_window", "max_window_layers"])
-        if not config.flag("use_sliding_window", False):
-            return [None] * depth
-        window = config.count("sliding_window", absent=4096)
-        first = config.count("max_window_layers", absent=28, zero=True) or 0 if from_layer else 0
-        return [window if layer >= first else None for layer in range(depth)]
-
-    return windows
-
-
-def _phi3(config: Config, depth: int) -> list[int | None]:
-    window = config.count("sliding_window")
-    context = config.needed("max_position_embeddings")
-    return [None if window is None or window >= context else window] * depth
-
-
-# ---- experts -----------------------------------------------------------------------------------------------
-
-_COUNT = ("num_local_experts", "num_experts", "n_routed_experts")
-
-
-def _mixture(
-    config: Config, depth: int, read: _ReadExperts
-) -> list[FeedForward | Experts]:
-    experts, is_dense = read(config, depth)
-    dense = FeedForward(config.needed("intermediate_size"), gated=True) if any(is_dense) else None
-    config.skip(["intermediate_size"])
-    return [dense if chosen and dense else experts for chosen in is_dense]
-
-
-def _experts(config: Config, width: str, **shared: int) -> Experts:
-    count, active = config.needed(*_COUNT), config.needed("num_experts_per_tok", "experts_per_token")
-    if active > count:
-        raise config.error("num_experts_per_tok", f"= {active} exceeds the {count} experts: correct it")
-    return Experts(count, active, config.needed(width), gated=True, **shared)
-
-
-def _only_experts(config: Config, depth: int) -> tuple[Experts, list[bool]]:
-    return _experts(config, "intermediate_size"), [False] * depth
-
-
-def _gpt_oss(config: Config, depth: int) -> tuple[Experts, list[bool]]:
-    config.remarks.append("biases of the experts and attention sinks are not counted")
-    return _only_experts(config, depth)
-
-
-def _qwen3_experts(config: Config, depth: int) -> tuple[Experts, list[bool]]:
-    dense = set(config.entries("mlp_only_layers", int) or [])
-    step = config.count("decoder_sparse_step", absent=1) or 1
-    is_dense = [layer in dense or (layer + 1) % step != 0 for layer in range(depth)]
-    return _experts(config, "moe_intermediate_size"), is_dense
-
-
-# ---- families with names of their own ------------------------------------------------------------------------
 
 
 def _deepseek(first_dense: int, shared: int) -> Callable[[Config], dict[str, Any]]:
@@ -312,10 +204,10 @@ def _deepseek(first_dense: int, shared: int) -> Callable[[Config], dict[str, Any
         beside = config.count("n_shared_experts", absent=shared, null=0, zero=True) or 0
 
         def experts(config: Config, depth: int) -> tuple[Experts, list[bool]]:
-            mixture = _experts(config, "moe_intermediate_size", shared=beside)
+            mixture = experts_of(config, "moe_intermediate_size", shared=beside)
             return mixture, [layer < first for layer in range(depth)]
 
-        networks = _mixture(config, depth, experts)
+        networks = mixture(config, depth, experts)
         return {
             **shape,
             "family": "DeepSeek",
@@ -333,8 +225,8 @@ def _opt(config: Config) -> dict[str, Any]:
     if embedding not in (None, shape["hidden"]):
         raise config.error(
             "word_embed_proj_dim",
-            f"= {embedding} must equal hidden_size = {shape['hidden']}: projected embeddings cannot "
-            f"be represented, write a card (.toml)",
+            f"= {embedding} must equal hidden_size = {shape['hidden']}: projected embeddings "
+            f"cannot be represented, write a card (.toml)",
         )
     if not config.flag("do_layer_norm_before", True):
         raise config.error("do_layer_norm_before", "must be true: write a card (.toml) for others")
@@ -347,7 +239,7 @@ def _opt(config: Config) -> dict[str, Any]:
 
 def _gpt2(config: Config) -> dict[str, Any]:
     shape = {
-        "depth": _depth(config, "n_layer", "num_hidden_layers"),
+        "depth": depth_of(config, "n_layer", "num_hidden_layers"),
         "hidden": config.needed("n_embd", "hidden_size"),
         "vocabulary": config.needed("vocab_size"),
         "max_context": config.needed("n_positions", "max_position_embeddings"),
@@ -362,7 +254,7 @@ def _plain(
 ) -> dict[str, Any]:
     """Every head with its own key and value, two matrices, learned positions."""
     depth = shape.pop("depth")
-    attention = Attention(heads, heads, _share(config, shape["hidden"], heads))
+    attention = Attention(heads, heads, even_share(config, shape["hidden"], heads))
     return {
         **shape,
         "family": family,
@@ -374,15 +266,18 @@ def _plain(
 
 
 def _falcon(config: Config) -> dict[str, Any]:
-    depth = _depth(config, "num_hidden_layers", "n_layer")
+    depth = depth_of(config, "num_hidden_layers", "n_layer")
     hidden = config.needed("hidden_size", "n_embed")
     heads = config.needed("num_attention_heads", "n_head")
     listed = config.count("num_kv_heads", "n_head_kv") or heads
-    new, multi_query = config.flag("new_decoder_architecture", False), config.flag("multi_query", True)
+    new, multi_query = (
+        config.flag("new_decoder_architecture", False),
+        config.flag("multi_query", True),
+    )
     kv_heads = listed if new or not multi_query else 1
-    _divides(config, "num_kv_heads", kv_heads, heads)
+    must_divide(config, "num_kv_heads", kv_heads, heads)
     config.skip(["num_ln_in_parallel_attn"])
-    attention = Attention(heads, kv_heads, _share(config, hidden, heads))
+    attention = Attention(heads, kv_heads, even_share(config, hidden, heads))
     width = config.count("ffn_hidden_size") or 4 * hidden
     return {
         "family": "Falcon",
@@ -398,27 +293,27 @@ def _falcon(config: Config) -> dict[str, Any]:
 
 _FAMILIES: Mapping[str, _Family] = {
     "llama": _Family("Llama"),
-    "mistral": _Family("Mistral", kv_heads=8, windows=_every_layer(4096), window=4096),
-    "mixtral": _Family("Mistral", kv_heads=8, windows=_every_layer(None), experts=_only_experts),
-    "qwen2": _Family("Qwen", kv_heads=32, always_bias=True, windows=_if_used(True)),
+    "mistral": _Family("Mistral", kv_heads=8, windows=every_layer(4096), window=4096),
+    "mixtral": _Family("Mistral", kv_heads=8, windows=every_layer(None), experts=only_experts),
+    "qwen2": _Family("Qwen", kv_heads=32, always_bias=True, windows=if_used(True)),
     "qwen3": _Family(
-        "Qwen", kv_heads=32, head_dim=128, query_key_norm=True, windows=_if_used(True)
+        "Qwen", kv_heads=32, head_dim=128, query_key_norm=True, windows=if_used(True)
     ),
     "qwen3_moe": _Family(
-        "Qwen", kv_heads=4, query_key_norm=True, windows=_if_used(False), experts=_qwen3_experts
+        "Qwen", kv_heads=4, query_key_norm=True, windows=if_used(False), experts=experts_in_some
     ),
     "gemma2": _Family(
-        "Gemma", kv_heads=4, head_dim=256, tied=True, windows=_alternating(4096), window=4096
+        "Gemma", kv_heads=4, head_dim=256, tied=True, windows=alternating(4096), window=4096
     ),
     "gemma3_text": _Family(
         "Gemma", kv_heads=4, head_dim=256, tied=True, query_key_norm=True, heads=8,
-        vocabulary=262_208, max_context=131_072, windows=_gemma3, window=4096,
+        vocabulary=262_208, max_context=131_072, windows=one_in_six, window=4096,
     ),
     "gpt_oss": _Family(
-        "gpt-oss", kv_heads=8, head_dim=64, attention_bias=True, windows=_alternating(128),
-        window=128, experts=_gpt_oss,
+        "gpt-oss", kv_heads=8, head_dim=64, attention_bias=True, windows=alternating(128),
+        window=128, experts=only_experts_with_biases,
     ),
-    "phi3": _Family("Phi", windows=_phi3),
+    "phi3": _Family("Phi", windows=unless_longer),
 }  # fmt: skip
 _READERS: Mapping[str, Callable[[Config], dict[str, Any]]] = {
     "gemma3": lambda config: _usual(config, _FAMILIES["gemma3_text"]),

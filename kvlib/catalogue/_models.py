@@ -2,6 +2,7 @@
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from kvlib.catalogue._cards import CardError, Figures, catalogue_names, find, read
 from kvlib.catalogue._huggingface import from_config
@@ -86,27 +87,30 @@ def _build(card: Figures) -> Transformer:
     depth = shape.needed("layers")
     if not 0 < depth <= 10_000:
         raise shape.error("layers", f"= {depth} must lie between 1 and 10000: correct it")
+    parts: dict[str, Any] = {
+        "hidden": shape.needed("hidden"),
+        "vocabulary": shape.needed("vocabulary"),
+        "max_context": shape.needed("max_context"),
+        "tied_embeddings": shape.flag("tied_embeddings"),
+        "position": shape.word("position"),
+        "biases": shape.flag("biases", False),
+    }
+    shape.close(f"layers, {', '.join(parts)}")
     attentions = _attentions(attention, depth)
     networks = _networks(network, experts, depth)
-    transformer = Transformer(
+    published = card.map("published", "1", zero=False) or {}
+    card.close("title, family, dated, note, [model], [attention], [ffn], [experts], [published]")
+    return Transformer(
         name=card.path.stem.split("@")[0],
         title=title,
         family=family,
         layers=tuple(Layer(*pair) for pair in zip(attentions, networks, strict=True)),
-        hidden=shape.needed("hidden"),
-        vocabulary=shape.needed("vocabulary"),
-        max_context=shape.needed("max_context"),
-        tied_embeddings=shape.flag("tied_embeddings"),
-        position=shape.word("position"),
-        biases=shape.flag("biases", False),
-        published=card.map("published", "1", zero=False) or {},
+        published=published,
         note=note,
         dated=dated,
         provenance=card.record,
+        **parts,
     )
-    shape.close("layers, hidden, vocabulary, max_context, tied_embeddings, position, biases")
-    card.close("title, family, dated, note, [model], [attention], [ffn], [experts], [published]")
-    return transformer
 
 
 def _attentions(table: Figures, depth: int) -> list[Attention | LatentAttention]:
@@ -163,7 +167,10 @@ def _networks(
         dense_table.close("width, gated")
     first, pattern = 0, "D"
     if expert_table.table:
-        first, pattern = expert_table.count("dense_first", 0) or 0, expert_table.word("pattern", "E")
+        first, pattern = (
+            expert_table.count("dense_first", 0) or 0,
+            expert_table.word("pattern", "E"),
+        )
         experts = Experts(
             count=expert_table.needed("count"),
             active=expert_table.needed("active"),

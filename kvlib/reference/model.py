@@ -125,7 +125,7 @@ class Reference:
         x = op.embedding(weights["embedding"], tokens, positions, self.dtype)
         for index in range(len(self.model.layers)):
             self.tally.layer = index
-            x = self._layer(index, x, cache, absorbed)
+            x = self._layer(index, x, cache.layers[index], cache.length, absorbed)
         self.tally.layer = None
         cache.length += new
         if not wanted:
@@ -133,13 +133,15 @@ class Reference:
         x = op.final_norm(x[:, new - wanted :], weights["final_norm"])
         return np.asarray(op.lm_head(x, weights["lm_head"]))
 
-    def _layer(self, index: int, x: Array, cache: Cache, absorbed: bool) -> Array:
+    def _layer(
+        self, index: int, x: Array, cached: list[Array], start: int, absorbed: bool
+    ) -> Array:
         layer, weights = self.model.layers[index], self.layer_weights[index]
         y = op.attention_norm(x, weights["attention_norm"])
         if isinstance(layer.attention, Attention):
-            y = self._attention(layer.attention, weights, y, cache, index)
+            y = self._attention(layer.attention, weights, y, cached, start)
         else:
-            y = self._latent_attention(layer.attention, weights, y, cache, index, absorbed)
+            y = self._latent_attention(layer.attention, weights, y, cached[0], start, absorbed)
         y = op.output_projection(y, weights["output_projection"])
         x = op.attention_residual(x, y)
         y = op.ffn_norm(x, weights["ffn_norm"])
@@ -148,11 +150,16 @@ class Reference:
             y = op.ffn_activation(y, layer.feed_forward.gated)
             y = op.ffn_down(y, weights["ffn_down"])
         else:
-            y = self._experts(layer.feed_forward, weights, y, index)
+            self.chosen[index], y = self._experts(layer.feed_forward, weights, y)
         return op.ffn_residual(x, y)
 
     def _attention(
-        self, attention: Attention, weights: dict[str, Any], x: Array, cache: Cache, index: int
+        self,
+        attention: Attention,
+        weights: dict[str, Any],
+        x: Array,
+        cached: list[Array],
+        start: int,
     ) -> Array:
         heads, kv_heads, width = attention.heads, attention.kv_heads, attention.head_dim
         qkv = op.qkv_projection(x, weights["qkv_projection"])
@@ -163,78 +170,77 @@ class Reference:
         if attention.query_key_norm:
             queries = op.query_norm(queries, weights["query_norm"])
             keys = op.key_norm(keys, weights["key_norm"])
-        self._rotate(attention, queries, keys, cache)
-        cached_keys, cached_values = cache.layers[index]
-        op.kv_append([cached_keys, cached_values], [keys, values], cache.length)
-        return self._attend(queries, cached_keys, cached_values, cache, attention.window, width)
+        self._rotate(attention, queries, keys, start)
+        op.kv_append(cached, [keys, values], start)
+        all_keys, all_values = cached
+        return self._attend(queries, all_keys, all_values, start, width, attention.window)
 
     def _latent_attention(
         self,
         attention: LatentAttention,
         weights: dict[str, Any],
         x: Array,
-        cache: Cache,
-        index: int,
+        cached: Array,
+        start: int,
         absorbed: bool,
     ) -> Array:
         heads, rank, nope = attention.heads, attention.kv_rank, attention.nope_dim
+        key_dim = nope + attention.rope_dim
         if attention.q_rank:
             compressed = op.query_down(x, weights["query_down"])
             compressed = op.query_norm(compressed, weights["query_norm"])
             queries = op.query_up(compressed, weights["query_up"])
         else:
             queries = op.query_projection(x, weights["query_projection"])
-        queries = queries.reshape(*x.shape[:2], heads, nope + attention.rope_dim)
+        queries = queries.reshape(*x.shape[:2], heads, key_dim)
         row = op.kv_down(x, weights["kv_down"])[:, :, None]
         latent = op.kv_norm(row[..., :rank], weights["kv_norm"])
-        self._rotate(attention, queries[..., nope:], row[..., rank:], cache)
-        (cached,) = cache.layers[index]
-        parts = [cached[..., :rank], cached[..., rank:]]
-        op.kv_append(parts, [latent, row[..., rank:]], cache.length)
+        self._rotate(attention, queries[..., nope:], row[..., rank:], start)
+        op.kv_append([cached[..., :rank], cached[..., rank:]], [latent, row[..., rank:]], start)
+        if absorbed:
+            wide = op.query_absorb(queries, weights["key_matrices"])
+            latents = self._attend(wide, cached, cached[..., :rank], start, key_dim)
+            latents = latents.reshape(*x.shape[:2], heads, rank)
+            return op.value_expand(latents, weights["value_matrices"]).reshape(*x.shape[:2], -1)
+        seen = cached[:, : start + x.shape[1], 0]
         matrices = weights["key_matrices"], weights["value_matrices"]
-        scale_dim = nope + attention.rope_dim
-        if not absorbed:
-            seen = cached[:, : cache.length + x.shape[1], 0]
-            keys, values = op.kv_expand(seen, *matrices, queries)
-            return self._attend(queries, keys, values, cache, None, scale_dim)
-        wide = op.query_absorb(queries, matrices[0])
-        latents = self._attend(wide, cached, cached[..., :rank], cache, None, scale_dim)
-        values = op.value_expand(latents.reshape(*x.shape[:2], heads, rank), matrices[1])
-        return values.reshape(*x.shape[:2], -1)
+        keys, values = op.kv_expand(seen, *matrices, queries)
+        return self._attend(queries, keys, values, start, key_dim)
 
     def _attend(
         self,
         queries: Array,
         keys: Array,
         values: Array,
-        cache: Cache,
-        window: int | None,
-        scale_dim: int,
+        start: int,
+        key_dim: int,
+        window: int | None = None,
     ) -> Array:
         batch, new, heads, width = queries.shape
         kv_heads = keys.shape[2]
         queries = queries.reshape(batch, new, kv_heads, heads // kv_heads, width)
         sights = [
-            Sight(sequence, token, head, *_visible(cache.length + token, window))
+            Sight(sequence, token, head, *_visible(start + token, window))
             for sequence in range(batch)
             for token in range(new)
             for head in range(kv_heads)
         ]
         rows = op.scores(queries, keys, sights)
         if self.model.position == "alibi":
-            slopes = 2.0 ** (-8 * np.arange(1, heads + 1) / heads) * scale_dim**0.5
+            slopes = 2.0 ** (-8 * np.arange(1, heads + 1) / heads) * key_dim**0.5
             slopes = slopes.reshape(kv_heads, -1, 1)
             bias = {at: (slopes[at.head] * at.distances).astype(self.dtype) for at in sights}
             rows = op.position_bias(rows, bias)
-        probabilities = op.softmax(rows, scale_dim**-0.5)
+        probabilities = op.softmax(rows, key_dim**-0.5)
         room = np.empty_like(queries, shape=(*queries.shape[:-1], values.shape[-1]))
         return op.context(probabilities, values, room).reshape(batch, new, -1)
 
-    def _experts(self, network: Experts, weights: dict[str, Any], x: Array, index: int) -> Array:
+    def _experts(
+        self, network: Experts, weights: dict[str, Any], x: Array
+    ) -> tuple[np.ndarray[Any, Any], Array]:
         shape, x = x.shape, x.reshape(-1, x.shape[-1])
         logits = op.router(x, weights["router"])
         chosen, gates = op.routing(logits, network.active)
-        self.chosen[index] = chosen
         y = op.expert_up(x, weights["expert_up"], chosen)
         y = op.expert_activation(y, network.gated)
         y = op.expert_down(y, weights["expert_down"], chosen)
@@ -243,13 +249,13 @@ class Reference:
             z = op.shared_up(x, weights["shared_up"])
             z = op.shared_activation(z, network.gated)
             y = op.shared_add(y, op.shared_down(z, weights["shared_down"]))
-        return y.reshape(shape)
+        return chosen, y.reshape(shape)
 
     def _rotate(
-        self, attention: Attention | LatentAttention, queries: Array, keys: Array, cache: Cache
+        self, attention: Attention | LatentAttention, queries: Array, keys: Array, start: int
     ) -> None:
         if self.model.position == "rope" and keys.shape[-1]:
-            positions = slice(cache.length, cache.length + keys.shape[1])
+            positions = slice(start, start + keys.shape[1])
             cosines, sines = (table[positions, None] for table in self._angles[attention])
             op.rotary(queries, keys, cosines, sines)
 
@@ -280,7 +286,7 @@ class Reference:
                 f"{array.shape[1]} new tokens, but room for {room}: the cache holds {cache.length} "
                 f"of {cache.capacity}, and the model knows {self.model.max_context} positions."
             )
-        return array
+        return array.astype(int)
 
 
 def _visible(position: int, window: int | None) -> tuple[int, int]:

@@ -178,23 +178,39 @@ class Tally:
         self._current = self.records.setdefault((self.layer, name), blank)
         try:
             result = function()
-            for buffer in self._marked.values():
-                self._current[buffer.stream] += buffer.moved()
-            if not (on_chip and self.fused):
-                for buffer in self._marked.values():
-                    buffer.clear()
-                self._marked = {}
-                for array in _watched(result):
-                    self._current["activations"] += array.nbytes
-                    self.place(array, "activations")
+        except BaseException:
+            self._forget_marks()
+            raise
         finally:
-            self._current = None
+            record, self._current = self._current, None
+        for buffer in self._marked.values():
+            record[buffer.stream] += buffer.moved()
+        if not (on_chip and self.fused):
+            self._forget_marks()
+            for array in _watched(result):
+                record["activations"] += array.nbytes
+                self.place(array, "activations")
         return result
+
+    def _forget_marks(self) -> None:
+        for buffer in self._marked.values():
+            buffer.clear()
+        self._marked = {}
 
     def __getitem__(self, name: str) -> Work:
         """Work of the operators called `name`, of all layers."""
         choose(name, [each for _, each in self.records], "operator")
         return sum((self.work(*key) for key in self.records if key[1] == name), Work(0, 0, 0, 0))
+
+    @property
+    def operators(self) -> dict[str, Work]:
+        """Work of all operators, of all layers, in the order of their first run."""
+        return {name: self[name] for name in dict.fromkeys(name for _, name in self.records)}
+
+    def held(self, stream: str) -> int:
+        """Bytes in memory that belong to a stream [B]."""
+        choose(stream, _STREAMS, "stream")
+        return sum(b.owner.nbytes for b in self._buffers.values() if b.stream == stream)
 
     def work(self, layer: int | None, name: str) -> Work:
         """Work of one operator in one layer; layer None for what is outside the layers."""

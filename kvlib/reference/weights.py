@@ -83,7 +83,9 @@ class _Draw:
             "kv_norm": self.norm(rank),
             "key_matrices": self.matrix(heads, rank, attention.nope_dim),
             "value_matrices": self.matrix(heads, rank, attention.value_dim),
-            "output_projection": self.linear(heads * attention.value_dim, hidden),
+            "output_projection": self.linear(
+                heads * attention.value_dim, hidden, self.model.biases
+            ),
         }
         if not attention.q_rank:
             return weights | {"query_projection": self.linear(hidden, queries)}

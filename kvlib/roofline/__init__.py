@@ -28,6 +28,7 @@ from kvlib.roofline._efficiency import (
     prefill_attention_time,
 )
 from kvlib.roofline._gemm import GemmKernel, gemm_kernel_time
+from kvlib.roofline._step import StepTime, step_time
 
 __all__ = [
     "Bounds",
@@ -35,6 +36,7 @@ __all__ = [
     "Efficiency",
     "GemmKernel",
     "PrefillAttentionKernel",
+    "StepTime",
     "attainable",
     "bounds",
     "decode_attention_time",
@@ -44,4 +46,5 @@ __all__ = [
     "gemm_time",
     "prefill_attention_time",
     "prefill_kernel_time",
+    "step_time",
 ]

@@ -9,7 +9,9 @@ import numpy as np
 from kvlib.catalogue import architectures, constants
 from kvlib.checks import choose
 from kvlib.hardware import Device, UnknownFigure
+from kvlib.network import CollectiveKernels
 from kvlib.precision import BITS
+from kvlib.quoted import Quoted
 from kvlib.roofline._attention import (
     DecodeAttentionKernel,
     PrefillAttentionKernel,
@@ -50,12 +52,18 @@ class Efficiency:
         (TensorRT-LLM), and their ``-fp8`` variants for a cache of 8-bit numbers.
     prefill_attention : PrefillAttentionKernel
         The kernel of prefill attention (vLLM).
+    elementwise : dict of str to Quoted
+        `kernel_floor` of a kernel without a matrix [s], and its `bandwidth_fraction`.
+    collectives : CollectiveKernels
+        Ways to exchange messages between the GPUs of one box.
     """
 
     architecture: str
     gemm: GemmKernel
     decode_attention: dict[str, DecodeAttentionKernel]
     prefill_attention: PrefillAttentionKernel
+    elementwise: dict[str, Quoted]
+    collectives: CollectiveKernels
 
 
 def efficiency(device: Device | str) -> Efficiency:
@@ -97,8 +105,20 @@ def _kernels(architecture: str) -> Efficiency:
         for kernel, figures in found.items()
         if kernel.startswith("decode_attention.")
     }
-    prefill = PrefillAttentionKernel(**found["prefill_attention"])
-    return Efficiency(architecture, GemmKernel(**found["gemm"]), decode, prefill)
+    ways: dict[str, Any] = {
+        kernel.removeprefix("collectives."): figures
+        for kernel, figures in found.items()
+        if kernel.startswith("collectives.")
+    }
+    copy_rate = ways.pop("copy")["rate"]
+    return Efficiency(
+        architecture=architecture,
+        gemm=GemmKernel(**found["gemm"]),
+        decode_attention=decode,
+        prefill_attention=PrefillAttentionKernel(**found["prefill_attention"]),
+        elementwise=found["elementwise"],
+        collectives=CollectiveKernels.from_figures({"copy_rate": copy_rate, **ways}),
+    )
 
 
 def gemm_time(

@@ -101,7 +101,14 @@ class GemmKernel:
 
 
 def gemm_kernel_time(
-    device: Device, kernel: GemmKernel, *, m: Any, n: Any, k: Any, precision: str
+    device: Device,
+    kernel: GemmKernel,
+    *,
+    m: Any,
+    n: Any,
+    k: Any,
+    precision: str,
+    copies: Any = 1.0,
 ) -> Any:
     r"""Time of the fastest kernel for C[m, n] = A[m, k] B[k, n], operands in main memory [s].
 
@@ -122,6 +129,9 @@ def gemm_kernel_time(
     constants are the floor :math:`t_0`, the fractions :math:`\eta` (bandwidth) and :math:`\mu`
     (matrix), issue cycles c, store rate b, :math:`t_\text{split}` and p.
 
+    With `copies`, as many products of that shape run in one launch: heads or experts that have a
+    matrix each. Their tiles share the waves; no such kernel was measured.
+
     Never below the ideal roofline: every constant only slows a kernel down. Fitted on n and k that
     are multiples of 32; misaligned rows run on slower kernels.
     """
@@ -135,14 +145,14 @@ def gemm_kernel_time(
     alone: Any = np.inf  # best time on the processors with k whole
     shared: Any = np.inf  # and with k shared
     for rows, columns in _TILES:
-        waves = np.ceil(m / rows) * np.ceil(n / columns) / units  # before rounding up
+        waves = copies * np.ceil(m / rows) * np.ceil(n / columns) / units  # before rounding up
         loop = k * (rows * columns * multiply_add + kernel.issue_clocks / clock)
         stored = np.minimum(m, rows) * np.minimum(n, columns) / (kernel.store_rate * clock)
         alone = np.minimum(alone, np.ceil(waves) * (loop + element_bytes * stored))
         for split in _SPLITS:
             s = np.minimum(split, longest_split)
             shared = np.minimum(shared, np.ceil(waves * s) * (loop / s + _PARTIAL_BYTES * stored))
-    memory = (m * k + k * n + m * n) * (element_bytes / bandwidth)
+    memory = copies * (m * k + k * n + m * n) * (element_bytes / bandwidth)
     return kernel.kernel_floor + np.minimum(
         _overlapped(memory, alone, kernel.overlap_exponent),
         _overlapped(memory, shared, kernel.overlap_exponent) + kernel.split_latency,

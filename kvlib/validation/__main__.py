@@ -25,16 +25,19 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         kind, table = load(options.file)
-        model, ideal = kind.predict(table)
+        ideal = kind.times(table, kind.roofline)
+        predicted = ideal if options.ideal else kind.times(table, kind.model)
     except TableError as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 2
     if options.against == "fastest":
-        table, (model, ideal) = fastest(table, kind.shape, kind.measured, model, ideal)
-    predicted = ideal if options.ideal else model
+        table, (predicted, ideal) = fastest(table, kind.shape, kind.measured, predicted, ideal)
     measured = table[kind.measured]
-    devices = table["device"]
-    groups = {key: devices == key for key in dict.fromkeys(devices.tolist())}
+    groups = {
+        key: table[column] == key
+        for column in kind.groups
+        for key in dict.fromkeys(table[column].tolist())
+    }
     groups["all"] = np.ones(len(table), bool)
     for line in report(groups, predicted, measured, ideal):
         print(line)

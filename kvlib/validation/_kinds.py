@@ -1,4 +1,4 @@
-"""Kinds of table, recognised by their columns, and how each row is predicted."""
+"""Kinds of table, recognised by their columns."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,23 +7,31 @@ from typing import Any
 
 import numpy as np
 
-from kvlib.attention import AttentionShape, attend
 from kvlib.catalogue import device
 from kvlib.checks import UnknownName
-from kvlib.hardware import Device, UnknownFigure
-from kvlib.operators import Work, gemm
-from kvlib.precision import itemsize
-from kvlib.roofline import bounds, decode_attention_time, gemm_time, prefill_attention_time
-from kvlib.validation._tables import Table, TableError, count, header, name, quantity, read
+from kvlib.hardware import UnknownFigure
+from kvlib.validation import _kernels, _steps
+from kvlib.validation._tables import (
+    Table,
+    TableError,
+    count,
+    header,
+    name,
+    one_of,
+    quantity,
+    read,
+)
 
 __all__ = ["KINDS", "Kind", "load", "recognise"]
 
+Times = np.ndarray[Any, Any]
+"""One time per row [s]."""
 
-Times = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
-"""The model's times and the pure roofline's, one of each per row [s]."""
+Predict = Callable[[Table], Times]
+"""From rows that agree in the columns `Kind.together` to their times."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Kind:
     """A kind of table.
 
@@ -35,109 +43,110 @@ class Kind:
         Its columns and the reader of each.
     shape : tuple of str
         Columns that say what was run, whatever ran it.
+    together : tuple of str
+        Columns whose equal rows are predicted in one call.
+    groups : tuple of str
+        Columns by whose values errors are reported.
     measured : str
         The measured column [s].
-    predict : callable
-        From a table to two arrays: the model's times and the pure roofline's [s].
+    model, roofline : callable
+        From such rows to the model's times; to the pure roofline's.
     """
 
     name: str
     columns: dict[str, Any]
     shape: tuple[str, ...]
-    measured: str
-    predict: Callable[[Table], Times]
+    together: tuple[str, ...]
+    groups: tuple[str, ...] = ("device",)
+    measured: str = "latency_s"
+    model: Predict
+    roofline: Predict
+
+    def predict(self, table: Table) -> tuple[Times, Times]:
+        """Return the model's times of all rows, and the pure roofline's [s]."""
+        return self.times(table, self.model), self.times(table, self.roofline)
+
+    def times(self, table: Table, predict: Predict) -> Times:
+        """Return times of all rows [s].
+
+        Raises
+        ------
+        TableError
+            If a name is unknown, or a card lacks what the prediction needs.
+        """
+        found = np.empty(len(table))
+        keys = list(zip(*(table[column].tolist() for column in self.together), strict=True))
+        numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+        group = np.array([numbers[key] for key in keys])
+        for number in numbers.values():
+            rows = group == number
+            where = f"{table.path}, line {table.lines[rows][0]}"
+            try:
+                device(str(table["device"][rows][0]))
+            except (UnknownName, ValueError) as problem:
+                raise TableError(f"{where}, column 'device': {problem}") from None
+            try:
+                found[rows] = predict(table.take(rows))
+            except (UnknownName, UnknownFigure, ValueError) as problem:
+                columns = ", ".join(repr(column) for column in self.together)
+                raise TableError(f"{where}, columns {columns}: {problem}") from None
+        return found
 
 
-def _by_device(table: Table, predict: Callable[[Device, str, Table], Times]) -> Times:
-    """Predict the rows of each device and precision together."""
-    model, ideal = np.empty(len(table)), np.empty(len(table))
-    for key in dict.fromkeys(zip(table["device"].tolist(), table["dtype"].tolist(), strict=True)):
-        rows = (table["device"] == key[0]) & (table["dtype"] == key[1])
-        try:
-            model[rows], ideal[rows] = predict(device(key[0]), key[1], table.take(rows))
-        except (UnknownName, UnknownFigure, ValueError) as problem:
-            line = table.lines[rows][0]
-            raise TableError(f"{table.path}, line {line}: {problem}") from None
-    return model, ideal
-
-
-def _gemm(table: Table) -> Times:
-    def predict(hardware: Device, precision: str, rows: Table) -> Times:
-        m, n, k = rows["m"], rows["n"], rows["k"]
-        work = gemm(m, n, k, element_bytes=itemsize(precision))
-        model = gemm_time(hardware, m=m, n=n, k=k, precision=precision)
-        return model, bounds(work, hardware, precision).lower
-
-    return _by_device(table, predict)
-
-
-def _attend(rows: Table, precision: str, context: Any, queries: Any) -> Work:
-    width: Any = rows["head_dim"]
-    shape = AttentionShape(
-        batch=rows["batch"],
-        queries=queries,
-        context=context,
-        heads=rows["heads"],
-        kv_heads=rows["kv_heads"],
-        key_dim=width,
-        value_dim=width,
-    )
-    size = itemsize(precision)
-    return attend(shape, element_bytes=size, kv_bytes=size)
-
-
-_HEADS = ("batch", "heads", "kv_heads", "head_dim")
-
-
-def _decode_attention(table: Table) -> Times:
-    def predict(hardware: Device, precision: str, rows: Table) -> Times:
-        shape: dict[str, Any] = {column: rows[column] for column in (*_HEADS, "context")}
-        shape |= {"precision": precision, "warm": True}
-        vllm = decode_attention_time(hardware, **shape, library="vllm")
-        tensorrt = decode_attention_time(hardware, **shape, library="tensorrt-llm")
-        work = _attend(rows, precision, rows["context"], queries=1)
-        model = np.where(np.char.find(rows["kernel"], "trtllm") >= 0, tensorrt, vllm)
-        return model, bounds(work, hardware, precision).lower
-
-    return _by_device(table, predict)
-
-
-def _prefill_attention(table: Table) -> Times:
-    def predict(hardware: Device, precision: str, rows: Table) -> Times:
-        shape: dict[str, Any] = {column: rows[column] for column in (*_HEADS, "prompt")}
-        model = prefill_attention_time(hardware, **shape, precision=precision)
-        work = _attend(rows, precision, rows["prompt"], queries=rows["prompt"])
-        return model, bounds(work, hardware, precision).lower
-
-    return _by_device(table, predict)
-
-
-_RUN = {"device": name, "kernel": name, "dtype": name, "latency_s": quantity}
-_COUNTS = dict.fromkeys(_HEADS, count)
+_KERNEL = {"device": name, "kernel": name, "dtype": name, "latency_s": quantity}
+_HEADS = dict.fromkeys(_kernels.HEADS, count)
 
 KINDS: tuple[Kind, ...] = (
     Kind(
         name="gemm",
-        columns={**_RUN, "m": count, "n": count, "k": count},
+        columns={**_KERNEL, "m": count, "n": count, "k": count},
         shape=("device", "m", "n", "k", "dtype"),
-        measured="latency_s",
-        predict=_gemm,
+        together=("device", "dtype"),
+        model=_kernels.gemm,
+        roofline=_kernels.gemm_roofline,
     ),
     Kind(
         name="decode attention",
-        columns={**_RUN, **_COUNTS, "context": count},
+        columns={**_KERNEL, **_HEADS, "context": count},
         shape=("device", *_HEADS, "context", "dtype"),
-        measured="latency_s",
-        predict=_decode_attention,
+        together=("device", "dtype"),
+        model=_kernels.decode_attention,
+        roofline=_kernels.decode_attention_roofline,
     ),
     Kind(
         name="prefill attention",
-        columns={**_RUN, **_COUNTS, "prompt": count},
+        columns={**_KERNEL, **_HEADS, "prompt": count},
         shape=("device", *_HEADS, "prompt", "dtype"),
-        measured="latency_s",
-        predict=_prefill_attention,
+        together=("device", "dtype"),
+        model=_kernels.prefill_attention,
+        roofline=_kernels.prefill_attention_roofline,
     ),
-)
+    Kind(
+        name="collectives",
+        columns={
+            "device": name, "kernel": name, "collective": one_of(*_steps.COLLECTIVES),
+            "ranks": count, "message_bytes": quantity, "latency_s": quantity,
+        },
+        shape=("device", "collective", "ranks", "message_bytes"),
+        together=("device", "collective"),
+        groups=("device", "collective"),
+        model=_steps.collectives,
+        roofline=_steps.collectives_roofline,
+    ),
+    Kind(
+        name="model step",
+        columns={
+            "device": name, "kernel": name, "model": name, "tensor_parallel": count,
+            "phase": one_of("decode", "prefill"), "batch": count, "context": count,
+            "latency_s": quantity,
+        },
+        shape=("device", "model", "tensor_parallel", "phase", "batch", "context"),
+        together=("device", "kernel", "model", "tensor_parallel", "phase"),
+        groups=("device", "model", "phase"),
+        model=_steps.model_step,
+        roofline=_steps.model_step_roofline,
+    ),
+)  # fmt: skip
 
 
 def recognise(path: Path) -> Kind:

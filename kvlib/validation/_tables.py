@@ -1,8 +1,10 @@
 """Tables of measurements: CSV files checked cell by cell before anything is computed."""
 
+import codecs
 import csv
+import io
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -12,9 +14,21 @@ import numpy as np
 
 from kvlib.checks import choose
 
-__all__ = ["Table", "TableError", "count", "excerpt", "fastest", "name", "quantity", "read"]
+__all__ = [
+    "Table",
+    "TableError",
+    "count",
+    "excerpt",
+    "fastest",
+    "name",
+    "one_of",
+    "quantity",
+    "read",
+]
 
 Columns = dict[str, np.ndarray[Any, Any]]
+
+_LARGEST_COUNT = 10**12
 
 
 class TableError(ValueError):
@@ -48,11 +62,24 @@ def name(text: str) -> str:
     return text.strip()
 
 
+def one_of(*words: str) -> Callable[[str], str]:
+    """Make a reader of one of a few words."""
+
+    def read(text: str) -> str:
+        if text.strip() not in words:
+            raise ValueError(f"= {text!r} must be one of {', '.join(words)}")
+        return text.strip()
+
+    return read
+
+
 def count(text: str) -> int:
     """Read a whole number above zero."""
     number = quantity(text)
     if number != int(number):
         raise ValueError(f"= {text!r} must be a whole number: it counts things")
+    if number > _LARGEST_COUNT:
+        raise ValueError(f"= {text!r} must be at most {_LARGEST_COUNT}: more is surely a slip")
     return int(number)
 
 
@@ -78,7 +105,7 @@ def header(path: Path) -> list[str]:
     with _opened(path) as file:
         try:
             columns = [column.strip() for column in next(csv.reader(file), [])]
-        except (csv.Error, UnicodeDecodeError) as problem:
+        except csv.Error as problem:
             raise TableError(f"{path}, line 1: is not readable as CSV ({problem}).") from None
     if not any(columns):
         raise TableError(f"{path}, line 1: is empty. The first line must name the columns.")
@@ -119,11 +146,13 @@ def read(path: Path, types: dict[str, Any]) -> Table:
                     )
                 _add(path, rows.line_num, dict(zip(present, row, strict=True)), types, cells)
                 lines.append(rows.line_num)
-        except (csv.Error, UnicodeDecodeError) as problem:
-            where = f"{path}, line {rows.line_num + 1}"
+        except csv.Error as problem:
+            where = f"{path}, line {rows.line_num}"
             raise TableError(f"{where}: is not readable as CSV ({problem}).") from None
     if not lines:
-        raise TableError(f"{path}: has no rows below its header. Add at least one measurement.")
+        raise TableError(
+            f"{path}, line 1: is the header, and no row follows. Add at least one measurement."
+        )
     return Table(path, {key: np.array(value) for key, value in cells.items()}, np.array(lines))
 
 
@@ -152,11 +181,16 @@ def excerpt(name: str) -> Path:
     return folder / f"{choose(name, known, 'excerpt')}.csv"
 
 
-def _opened(path: Path) -> Any:
+def _opened(path: Path) -> io.StringIO:
     try:
-        return path.open(encoding="utf-8-sig", newline="")
+        content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
     except OSError as problem:
         raise TableError(f"{path}: cannot be read ({problem.strerror}). Check the path.") from None
+    try:
+        return io.StringIO(content.decode(), newline="")
+    except UnicodeDecodeError as problem:
+        line = content.count(b"\n", 0, problem.start) + 1
+        raise TableError(f"{path}, line {line}: is not UTF-8 text. Save it as UTF-8.") from None
 
 
 def fastest(
