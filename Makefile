@@ -9,10 +9,11 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.ready
 
 # One environment for every way the notebooks are run: no start-up files and no plot settings of the
-# user's own, no packages from outside .venv.
+# user's own, no packages from outside .venv, widgets as a page shows them.
 export IPYTHONDIR       := $(abspath $(VENV))/ipython
 export MPLCONFIGDIR     := $(abspath $(VENV))/matplotlib
 export PYTHONNOUSERSITE := 1
+export KVLIB_WIDGETS    := page
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
 unexport PYTHONPATH PYTHONHOME MPLBACKEND MATPLOTLIBRC
 

@@ -4,7 +4,7 @@ One look for the whole book: a kind of processor or operation has the same colou
 lines are labelled at their ends, and the caption, not the legend, carries the message.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,27 @@ from matplotlib.axes import Axes
 
 from kvlib.colours import COLOURS, MARKERS, colour
 from kvlib.hardware import Device
+from kvlib.nearmemory import Command
 from kvlib.roofline import attainable
 
-__all__ = ["COLOURS", "MARKERS", "colour", "curve", "label_end", "roof", "scatter", "style"]
+__all__ = [
+    "COLOURS", "MARKERS",
+    "colour", "command_chart", "curve", "label_end", "roof", "scatter", "style",
+]  # fmt: skip
+
+_LANES = {
+    "vectors": {"WRITE": "NPU"},
+    "rows": {"ACT": "CPU", "PRE": "ideal"},
+    "units": {"MAC": "PIM"},
+    "results": {"READ": "NPU"},
+    "refresh": {"REF": "SSD"},
+    "host": {"HOST ACT": "CPU", "HOST RD": "GPU", "HOST PRE": "ideal"},
+}
+"""Lanes of a command chart: command names and the kinds whose colours they take."""
+
+_IN_BAR: dict[str, Any] = {"fontsize": 7, "color": "white"}
+"""Look of a name inside a bar."""
+
 
 def style(width: float = 6.4, height: float = 3.6) -> dict[str, Any]:
     """Settings of one figure, for ``matplotlib.rc_context`` or ``rcParams.update``.
@@ -111,4 +129,52 @@ def label_end(ax: Axes, x: float, y: float, text: str, colour: str, **options: A
     ax.annotate(
         text, (x, y), textcoords="offset points", color=colour, annotation_clip=False, **placed
     )
+    return ax
+
+
+def command_chart(ax: Axes, commands: Sequence[Command], *, until: float | None = None) -> Axes:
+    """Draw what a memory does when: one lane per resource, one bar per command.
+
+    A bar begins when its command is issued and lasts until what it started is done; a pale bar
+    between ACT and PRE is a row that stays open. Bars that are wide enough carry their name.
+
+    Parameters
+    ----------
+    ax : Axes
+        Where to draw; time runs to the right [ns].
+    commands : sequence of Command
+        From `kvlib.nearmemory.trace`, and `kvlib.nearmemory.host_reads` beside them.
+    until : float, optional
+        Where the chart ends [s]; after the last command unless given.
+
+    Raises
+    ------
+    ValueError
+        If there is no command.
+    """
+    if not commands:
+        raise ValueError("commands is empty: nothing to draw. Give the list that trace returned.")
+    last = until if until is not None else max(c.time + c.duration for c in commands)
+    names = {command.name for command in commands}
+    lanes = [lane for lane, kinds in _LANES.items() if names & set(kinds)]
+    for place, lane in enumerate(lanes):
+        opened = 0.0
+        for command in commands:
+            if command.name not in _LANES[lane] or command.time >= last:
+                continue
+            start, width = command.time * 1e9, min(command.duration, last - command.time) * 1e9
+            if command.name.endswith("ACT"):
+                opened = start
+            elif command.name.endswith("PRE"):
+                ax.barh(place, start - opened, 0.5, opened, color="#DDDDDD", zorder=0.5)
+            ink = colour(_LANES[lane][command.name])
+            wide = width / (last * 1e9)  # of a fine pattern of narrow bars, edges would hide all
+            edge = {"edgecolor": "white", "lw": 0.4} if wide > 0.01 else {"lw": 0}
+            ax.barh(place, width, 0.5, start, color=ink, **edge)
+            if wide > 0.055:
+                name = command.name.removeprefix("HOST ")
+                ax.text(start + width / 2, place, name, ha="center", va="center", **_IN_BAR)
+    ax.set(yticks=range(len(lanes)), yticklabels=lanes, xlabel="time [ns]", xlim=(0, last * 1e9))
+    ax.set_ylim(len(lanes) - 0.5, -0.5)
+    ax.grid(visible=False, axis="y")
     return ax

@@ -11,6 +11,7 @@ Runs Jupyter Book with ``-W -n --keep-going`` and adds what it leaves open:
 
 import argparse
 import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -101,6 +102,7 @@ def run_jupyter_book(root: Path) -> tuple[int, str]:
     with subprocess.Popen(
         command,
         cwd=root,
+        env={**os.environ, "KVLIB_WIDGETS": "page"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

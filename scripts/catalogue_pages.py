@@ -14,6 +14,7 @@ from typing import Any
 
 from catalogue_text import (
     giga,
+    html_table,
     marked,
     number,
     plain,
@@ -29,7 +30,7 @@ from kvlib.catalogue import KINDS, count_by_basis, device, devices, model, model
 from kvlib.catalogue import _devices as fields
 from kvlib.footprint import tokens
 from kvlib.hardware import Device, UnknownFigure
-from kvlib.quoted import BASES, Quoted
+from kvlib.quoted import BASES, Quoted, Stated
 from kvlib.units import KiB, pJ
 from kvlib.workload import Transformer
 
@@ -45,9 +46,21 @@ MEANINGS = {
     "assumed": "chosen by the source or by this book where nothing is published",
     "unconfirmed": "recalled, not read: treat it as a placeholder",
 }
-FILTER = """
+COMPUTED = {
+    "ridge of a device for a number format [flop/byte]": 'device("h100-sxm-80gb").ridge("fp16")',
+    "energy of the package for each byte it reads [J/byte]": 'device("h100-sxm-80gb").energy_per_byte()',
+    "parameters of a model": 'model("llama-3-8b").parameters',
+    "parameters that one token meets": 'model("mixtral-8x7b").active_parameters',
+    "bytes that one token adds to the cache": 'model("llama-3-8b").kv_bytes_per_token("fp16")',
+    "tokens whose cache a memory holds": 'tokens(model("llama-3-8b"), device("h100-sxm-80gb"), "fp16")',
+}
+STYLE = """
 ```{raw} html
 <link rel="stylesheet" href="../../_static/catalogue.css">
+```
+"""
+SCRIPT = """
+```{raw} html
 <script src="../../_static/catalogue.js" defer></script>
 ```
 """
@@ -64,10 +77,10 @@ def pages() -> dict[str, str]:
     }
     for kind, title in KINDS.items():
         cards = "\n".join(device_card(device(name)) for name in devices(kind))
-        found[f"devices_{kind}.md"] = f"# Devices: {title}\n\n{cards}"
+        found[f"devices_{kind}.md"] = f"# Devices: {title}\n{STYLE}\n{cards}"
     for group, names in families().items():
         cards = "\n".join(model_card(model(name)) for name in names)
-        found[f"models_{slug(group)}.md"] = f"# Models: {group}\n\n{cards}"
+        found[f"models_{slug(group)}.md"] = f"# Models: {group}\n{STYLE}\n{cards}"
     return found
 
 
@@ -113,16 +126,13 @@ The basis says what kind of statement it is.
 {share:.0f} % are marked *unconfirmed*: they were recalled, no source for them could be read, and every table and card says so beside the value.
 
 {table(["basis", "meaning", "devices", "models", "all"], rows)}
-The same count in Python:
+`kvlib.catalogue.count_by_basis()` gives the same count, and `device("h100-sxm-80gb").provenance` every figure of a card by its place.
 
-```python
-from kvlib.catalogue import count_by_basis
+## What is computed
 
-count_by_basis()
-```
+Quantities that follow from others are never stored:
 
-Quantities that follow from others are never stored: the ridge, the parameters, the cache of a token, how many tokens a memory holds, and the energy of a byte are computed when asked for.
-
+{table(["quantity", "call"], [[quantity, f"`{call}`"] for quantity, call in COMPUTED.items()])}
 ## Devices by kind
 
 {table(["kind", "cards"], kinds_table)}
@@ -137,15 +147,15 @@ Quantities that follow from others are never stored: the ridge, the parameters, 
 def device_table() -> str:
     """Return the table of all devices."""
     header = ["device", "kind", "year", "memory", "bandwidth", "link", "peak", "ridge", "power"]
-    rows = [device_row(device(name)) for name in devices()]
+    rows = [device_row(device(name)) for kind in KINDS for name in devices(kind)]
     return f"""# Devices
 
 Capacity and bandwidth are those of the main memory, as the processor of the device itself sees it; a link counts one direction.
 The peak is the first that the card states, without sparsity; the ridge is peak over bandwidth, in flop/byte.
 A dash means that no source states the figure.
 The name leads to the card, which has every figure with its source.
-{FILTER}
-:::{{container}} filterable
+{STYLE}{SCRIPT}
+:::{{container}} catalogue filterable
 {table(header, rows)}:::
 """
 
@@ -176,14 +186,14 @@ def model_table() -> str:
     """Return the table of all models."""
     header = ["model", "family", "attention", "layers", "hidden", "heads", "KV heads", "head size"]
     header += ["parameters", "published", "active", "context", "KV per token"]
-    rows = [model_row(model(name)) for name in models()]
+    rows = [model_row(model(name)) for names in families().values() for name in names]
     return f"""# Models
 
 Parameters are counted from the shapes of the layers, all experts included; *published* is what the authors print.
 *Active* parameters are those that one token meets.
 The cache of one token, *KV per token*, is in KiB at 16 bits an element while no window is full.
-{FILTER}
-:::{{container}} filterable
+{STYLE}{SCRIPT}
+:::{{container}} catalogue filterable
 {table(header, rows)}:::
 """
 
@@ -207,7 +217,7 @@ def model_row(net: Transformer) -> list[str]:
         marked(giga(published), published) if published else "–",
         giga(net.active_parameters) if net.active_parameters != net.parameters else "–",
         f"{net.max_context:,}",
-        number(net.kv_bytes_per_token("fp16") / KiB, 4),
+        number(net.kv_bytes_per_token("fp16") / KiB, 5),
     ]
 
 
@@ -260,7 +270,7 @@ def model_card(net: Transformer) -> str:
         counted.append(f"{100 * (net.parameters / published - 1):+.2f} % from those published")
     if net.active_parameters != net.parameters:
         counted.append(f"{net.active_parameters:,} of them active")
-    cache = number(net.kv_bytes_per_token("fp16") / KiB, 4)
+    cache = number(net.kv_bytes_per_token("fp16") / KiB, 5)
     lines.append(f"Computed: {', '.join(counted)}; {cache} KiB of cache for a token at 16 bits.")
     return "\n".join(lines) + f"\n\n{figures(net)}"
 
@@ -279,27 +289,23 @@ def dated(card: Device | Transformer) -> str:
 def figures(card: Device | Transformer) -> str:
     """Return the table of the figures of a card, and its sources, each cited once.
 
-    A row names its source by the key that the figure carries in Python: a citation on each of the
-    thousands of rows would double the time to build the book.
+    A row names its source by the key that the figure carries in Python. The table is HTML, and a
+    source is not cited on every row, because either would double the time to build the book.
     """
     rows = [
-        [
-            f"`{place}`",
-            value_of(figure),
-            range_of(figure) if isinstance(figure, Quoted) else "",
-            figure.basis,
-            f"`{figure.source}`",
-            plain(figure.note),
-        ]
+        [place, f"{value_of(figure)}{between(figure)}", figure.basis, figure.source, figure.note]
         for place, figure in card.provenance.items()
     ]
     sources = dict.fromkeys(figure.source for figure in card.provenance.values())
     cited = ", ".join(f"`{source}` {{cite}}`{source}`" for source in sources)
-    header = ["figure", "value", "sources give", "basis", "source", "note"]
-    empty = [column for column, cells in enumerate(zip(*rows, strict=True)) if not any(cells)]
-    keep = [column for column in range(len(header)) if column not in empty]
-    cells = [[row[column] for column in keep] for row in rows]
-    return f"{table([header[column] for column in keep], cells)}\nSources: {cited}.\n"
+    header = ["figure", "value", "basis", "source", "note"]
+    return f"{html_table(header, rows, code=(0, 3))}\nSources: {cited}.\n"
+
+
+def between(figure: Quoted | Stated) -> str:
+    """Return the range of a figure in parentheses, or nothing."""
+    known = range_of(figure) if isinstance(figure, Quoted) else ""
+    return f" (sources give {known})" if known else ""
 
 
 # ---- conflicts -------------------------------------------------------------------------
@@ -331,7 +337,8 @@ def disagreements() -> str:
     header = ["card", "figure", "sources give", "spread", "chosen", "why"]
     return f"""# Where sources disagree
 
-Of {quoted:,} quoted numbers, {len(disputed)} come with a range, because the sources that were read print different values; in {wide} cases these differ by a factor of two or more.
+Of {quoted:,} quoted numbers, {len(disputed)} come with a range: the sources that were read print different values, or one prints several for different settings.
+In {wide} cases these differ by a factor of two or more.
 Three rules decide where they can.
 What the maker prints goes before what a tool or a comparison site prints.
 A dense peak goes before one that counts skipped zeros, and one direction of a link before the sum of both.
@@ -339,8 +346,8 @@ Where several products or settings share a name, the card takes the one in its t
 Where no rule decides, the range is the answer: compute with both ends.
 
 The spread is the highest value over the lowest.
-{FILTER}
-:::{{container}} filterable
+{STYLE}{SCRIPT}
+:::{{container}} catalogue filterable
 {table(header, rows)}:::
 """
 

@@ -1,7 +1,8 @@
 """Figures of the catalogue as text for the book."""
 
+import html
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from kvlib.quoted import Quoted, Stated
@@ -12,6 +13,22 @@ def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     """Return a Markdown table."""
     lines = [list(header), ["---"] * len(list(header)), *map(list, rows)]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def html_table(
+    header: Iterable[str], rows: Iterable[Iterable[str]], code: Collection[int] = ()
+) -> str:
+    """Return a table as HTML in Markdown; the columns in `code` are set as code."""
+    lines = ["```{raw} html", '<div class="catalogue"><table class="table">', "<thead><tr>"]
+    lines += [f'<th scope="col">{html.escape(title)}</th>' for title in header]
+    lines += ["</tr></thead>", "<tbody>"]
+    for row in rows:
+        texts = [html.escape(cell) for cell in row]
+        cells = [
+            f"<code>{text}</code>" if column in code else text for column, text in enumerate(texts)
+        ]
+        lines.append(f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
+    return "\n".join([*lines, "</tbody></table></div>", "```", ""])
 
 
 def plain(text: str) -> str:
@@ -57,7 +74,7 @@ def value_of(figure: Quoted | Stated) -> str:
     """Return a figure as its source prints it."""
     if isinstance(figure, Stated):
         yes_or_no = "yes" if figure.value is True else "no"
-        return marked(plain(figure.value) if isinstance(figure.value, str) else yes_or_no, figure)
+        return marked(figure.value if isinstance(figure.value, str) else yes_or_no, figure)
     unit = "" if figure.unit in ("", "1") else f" {figure.unit}"
     return marked(f"{in_unit(figure, float(figure))}{unit}", figure)
 

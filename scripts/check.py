@@ -75,6 +75,7 @@ def run(check: Check) -> Result:
     done = subprocess.run(
         command,
         cwd=ROOT,
+        env={**os.environ, "KVLIB_WIDGETS": "page"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

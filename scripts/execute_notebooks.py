@@ -66,6 +66,7 @@ def execute(notebook: Any, folder: Path, name: str) -> Any:
     ran = copy.deepcopy(notebook)
     ran.metadata.kernelspec = KERNEL
     ran.metadata.pop("widgets", None)
+    os.environ["KVLIB_WIDGETS"] = "page"  # the kernel inherits it
     client = NotebookClient(
         ran,
         timeout=600,

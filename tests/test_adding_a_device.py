@@ -17,7 +17,7 @@ def test_the_worked_example(tmp_path, monkeypatch):
         assert f"`{name}`" in PAGE.read_text(encoding="utf-8")
         (tmp_path / name).write_text(text, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    session = "\n".join(text for language, text in blocks if language == "python")
+    session = "\n\n".join(text for language, text in blocks if language == "python")
     test = doctest.DocTestParser().get_doctest(session, {}, "adding_a_device", str(PAGE), 0)
     report = doctest.DocTestRunner().run(test)
     assert report.attempted >= 12

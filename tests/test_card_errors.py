@@ -227,6 +227,13 @@ def test_a_pipe_is_refused_at_once(tmp_path):
     assert "is not a file" in refusal(device, pipe)
 
 
+def test_a_file_larger_than_memory_is_not_read(tmp_path):
+    path = tmp_path / "endless.toml"
+    path.touch()
+    os.truncate(path, 2**40)  # a hole: it takes no space on the disk
+    assert "holds more than 65536 bytes" in refusal(device, path)
+
+
 def test_a_name_that_is_not_in_the_catalogue():
     with pytest.raises(
         UnknownName, match=r"device 'h1oo-sxm' is unknown\. Nearest known: h100-sxm"

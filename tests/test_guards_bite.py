@@ -88,3 +88,22 @@ def test_comparison_sees_one_per_cent(book):
     assert compare(book).returncode == 0
     set_cell(book, "print(4.00 * 1.01)", outputs=["4.0\n"])
     assert compare(book).returncode == 1
+
+
+WIDGET = """
+from kvlib.widgets import explore
+from formula import seconds
+
+explore(seconds, message="It grows.", rows=[1, 2, 4])
+"""
+
+
+def test_comparison_sees_one_per_cent_in_a_widget(book):
+    formula = book / "notebooks/formula.py"
+    formula.write_text("def seconds(rows):\n    return 4.0 if rows < 4 else 5.0\n")
+    set_cell(book, WIDGET)
+    store.store(book / "notebooks/01_one.ipynb")
+    assert compare(book).returncode == 0
+    later = "def seconds(rows):\n    return 4.0 if rows < 4 else 5.05\n"  # the start is as it was
+    formula.write_text(later)
+    assert compare(book).returncode == 1

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kvlib import device
 from kvlib.checks import UnknownName
-from kvlib.hardware import Timing
+from kvlib.hardware import Timing, UnknownFigure
 from kvlib.nearmemory import (
     Layout,
     Refusal,
@@ -25,6 +25,7 @@ from kvlib.nearmemory import (
     gemv,
     hbm_pim,
     host_reads,
+    kernel_site,
     matrix_vector,
     neupims,
     processor_site,
@@ -36,6 +37,7 @@ from kvlib.nearmemory import (
 from kvlib.nearmemory.bankwise import attend, multiply, place
 from kvlib.nearmemory.commands import end
 from kvlib.nearmemory.dram import check_timing, refreshes, row_time
+from kvlib.roofline import decode_attention_time, efficiency, gemm_time
 from kvlib.units import ns, us
 
 CYCLE = 0.769 * ns
@@ -527,6 +529,54 @@ def test_sites_answer_or_say_which_constraint_broke():
 def test_a_measured_efficiency_takes_the_place_of_the_roofline():
     site = processor_site(device("h100-sxm-80gb"), time=lambda work, device, precision: 1.0)
     assert site(matrix_vector(64, 64, precision="fp16")).time == 1.0
+
+
+CACHE = {"heads": 64, "kv_heads": 8, "head_dim": 128, "precision": "bf16"}
+
+
+def test_a_gpu_answers_with_the_times_of_its_kernels():
+    h100 = device("h100-sxm-80gb")
+    site = kernel_site(h100)
+    reply = site(decode_attention(4096, requests=32, **CACHE))
+    assert reply.time == decode_attention_time(h100, batch=32, context=4096, **CACHE)
+    assert reply.bound == "bandwidth"
+    assert site(decode_attention(128, **CACHE)).bound == "launch"
+    speculated = site(decode_attention(4096, requests=32, tokens=4, **CACHE))
+    wider = decode_attention(4096, requests=32, **{**CACHE, "heads": 4 * 64})
+    assert speculated.time == site(wider).time  # query rows, whoever sent them
+    product = site(matrix_vector(8192, 4096, precision="bf16", vectors=16))
+    assert product.time == gemm_time(h100, m=16, n=8192, k=4096, precision="bf16")
+    assert product.bound == "bandwidth"
+    least = site(matrix_vector(64, 64, precision="bf16"))
+    assert least.bound == "launch"
+    assert least.time >= efficiency(h100).gemm.kernel_floor
+    assert site(matrix_vector(8192, 8192, precision="bf16", vectors=8192)).bound == "compute"
+
+
+def test_no_kernel_beats_the_plain_roofline():
+    h100 = device("h100-sxm-80gb")
+    sites = {"kernel": kernel_site(h100), "plain": processor_site(h100)}
+    for task in (
+        decode_attention(70, **CACHE),
+        decode_attention(8192, requests=64, **CACHE),
+        matrix_vector(4096, 4096, precision="fp16"),
+        matrix_vector(4096, 4096, precision="fp8", vectors=4096),
+    ):
+        replies = ask(task, sites)
+        assert replies["kernel"].time > replies["plain"].time
+
+
+def test_where_no_kernel_was_measured_the_roofline_answers_and_says_so():
+    h100 = device("h100-sxm-80gb")
+    other = scan(1e9, selectivity=0.5, precision="fp16")
+    reply = kernel_site(h100)(other)
+    assert reply.time == processor_site(h100)(other).time
+    assert reply.note.startswith("no kernel of 'scan' was measured: plain roofline")
+    assert kernel_site(h100)(matrix_vector(64, 64, precision="int4")).constraint == "precision"
+    huge = decode_attention(131072, requests=200, **CACHE)
+    assert kernel_site(h100)(huge).constraint == "capacity"
+    with pytest.raises(UnknownFigure, match=r"no measured kernels.*architecture='hopper'"):
+        kernel_site(device("mi300x"))
 
 
 # ---- refresh and rows by themselves --------------------------------------------------------------

@@ -10,7 +10,18 @@ from matplotlib.markers import MarkerStyle
 
 from kvlib import device
 from kvlib.checks import UnknownName
-from kvlib.plotting import COLOURS, MARKERS, colour, curve, label_end, roof, scatter, style
+from kvlib.nearmemory import gddr6_aim, host_reads, neupims, trace
+from kvlib.plotting import (
+    COLOURS,
+    MARKERS,
+    colour,
+    command_chart,
+    curve,
+    label_end,
+    roof,
+    scatter,
+    style,
+)
 
 PROCESSORS = ("GPU", "GPU older", "NPU", "CPU", "PIM", "NDP", "SSD", "NIC")
 LOWEST_CONTRAST = 3.0  # WCAG 2.1, criterion 1.4.11: parts of a figure against what is beside them
@@ -69,6 +80,7 @@ def draw_everything(ax):
     curve(ax, [1, 10], [1, 10], "model", label="model")
     scatter(ax, [1, 2], [1, 2], "measured")
     label_end(ax, 1, 1, "here", colour("GEMM"))
+    command_chart(ax.figure.add_subplot(), trace(gddr6_aim(), 16, 64, precision="bf16"))
 
 
 def test_drawing_leaves_no_trace(ax):
@@ -120,3 +132,31 @@ def test_points_have_marker_and_colour_of_their_kind(ax):
     assert (points.get_linestyle(), points.get_label()) == ("None", "bank")
     curve(ax, [1, 2], [1, 2], "ideal", color="black")  # what the caller says goes
     assert ax.lines[-1].get_color() == "black"
+
+
+def lanes(ax):
+    return [label.get_text() for label in ax.get_yticklabels()]
+
+
+def test_a_command_is_a_bar_in_the_lane_of_its_resource(ax):
+    commands = trace(gddr6_aim(), 32, 1024, precision="bf16")
+    assert command_chart(ax, commands) is ax
+    assert lanes(ax) == ["vectors", "rows", "units", "results"]
+    opened = sum(command.name == "ACT" for command in commands)
+    assert len(ax.patches) == len(commands) + opened  # and a pale bar for each open row
+    assert [text.get_text() for text in ax.texts] == ["WRITE", "ACT", "ACT", "READ", "READ"]
+    read = max(ax.patches, key=lambda bar: bar.get_x() + bar.get_width())
+    assert read.get_facecolor() == matplotlib.colors.to_rgba(colour("NPU"))
+    assert read.get_x() + read.get_width() == pytest.approx(ax.get_xlim()[1])
+    assert ax.get_xlabel() == "time [ns]"
+
+
+def test_a_command_chart_ends_where_it_is_told_to(ax):
+    pim = neupims()
+    commands = trace(pim, 64, 512, precision="fp16") + host_reads(pim, 64)
+    command_chart(ax, commands, until=150e-9)
+    assert lanes(ax)[-1] == "host"
+    assert ax.get_xlim() == (0, 150)
+    assert max(bar.get_x() + bar.get_width() for bar in ax.patches) <= 150
+    with pytest.raises(ValueError, match="commands is empty"):
+        command_chart(ax, [])

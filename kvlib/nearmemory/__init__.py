@@ -34,7 +34,13 @@ from kvlib.nearmemory.designs import attacc, cent, gddr6_aim, hbm_pim, neupims
 from kvlib.nearmemory.layout import Layout
 from kvlib.nearmemory.lockstep import Cost, attention, gemv, sharing_time
 from kvlib.nearmemory.module import MemoryModule, axdimm, cxl_pnm, rank_gain
-from kvlib.nearmemory.sites import bank_site, drive_site, module_site, processor_site
+from kvlib.nearmemory.sites import (
+    bank_site,
+    drive_site,
+    kernel_site,
+    module_site,
+    processor_site,
+)
 from kvlib.nearmemory.sites_in_array import (
     ambit_site,
     bitwise_task,
@@ -50,7 +56,7 @@ __all__ = [
     "MemoryModule", "Refusal", "Site", "Task", "ambit_site", "ask",
     "attacc", "attention", "axdimm", "bank_site", "bitwise_task", "cent",
     "cxl_pnm", "decode_attention", "drive", "drive_site", "flash_cosmos_site", "fpim_site",
-    "gddr6_aim", "gemv", "hbm_pim", "host_reads", "lifetime", "matrix_vector",
+    "gddr6_aim", "gemv", "hbm_pim", "host_reads", "kernel_site", "lifetime", "matrix_vector",
     "module_site", "neupims", "processor_site", "rank_gain", "scan", "scan_time",
     "sharing_time", "simdram_site", "trace", "upmem_site", "violations", "write_budget",
 ]  # fmt: skip

@@ -197,11 +197,11 @@ def trace(
             start = bus if pim.overlap else now
             if step.kind == "read" and pim.overlap:
                 start = max(bus, last_mac + t["tMAC"])
-            start += float(pim.write_setup) if step.kind == "write" else 0.0
-            issued += [
-                Command(step.kind.upper(), start + i * each, each) for i in range(step.number)
-            ]
-            bus = start + step.number * each
+            setup = float(pim.write_setup) if step.kind == "write" else 0.0
+            name, first = step.kind.upper(), start + setup
+            issued.append(Command(name, start, setup + each))  # the first one waits for the setup
+            issued += [Command(name, first + i * each, each) for i in range(1, step.number)]
+            bus = first + step.number * each
             if not pim.overlap:
                 now = bus
             elif step.kind == "write":

@@ -1,6 +1,7 @@
 """Each kind of processor as a site that `ask` can question."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from kvlib.hardware import Device
@@ -10,8 +11,9 @@ from kvlib.nearmemory.lockstep import Cost, attention, gemv
 from kvlib.nearmemory.module import MemoryModule
 from kvlib.nearmemory.storage import Drive, scan_time
 from kvlib.operators import Work
+from kvlib.roofline import decode_attention_time, efficiency, gemm_time
 
-__all__ = ["bank_site", "drive_site", "module_site", "processor_site"]
+__all__ = ["bank_site", "drive_site", "kernel_site", "module_site", "processor_site"]
 
 _PARTS = {
     "multiply": "bandwidth",
@@ -102,6 +104,80 @@ def processor_site(
             bound="compute" if compute > moving else "bandwidth",
             note="" if energy is not None else "no source states its energy",
         )
+
+    return answer
+
+
+def kernel_site(device: Device) -> Site:
+    """Let a GPU answer with the times of measured kernels.
+
+    Attention takes the time of `kvlib.roofline.decode_attention_time`, with as many query heads to
+    a KV head as query rows meet it, and a product with a stored matrix that of
+    `kvlib.roofline.gemm_time`. For any other operation no kernel was measured: the answer is that
+    of `processor_site`, and its note says so. Refusals are those of `processor_site` too.
+
+    Parameters
+    ----------
+    device : Device
+        A GPU whose architecture was measured.
+
+    Raises
+    ------
+    UnknownFigure
+        If the device's architecture was not measured: use `processor_site`, or say whose kernels to
+        assume with ``device.replace(architecture=...)``.
+
+    Notes
+    -----
+    The bound is "launch" where more than half of the time would remain with one token to read. The
+    attention kernels were measured with one query token and 1 to 96 query heads to a KV head;
+    beyond that, and for the query rows of several tokens, the model extrapolates.
+
+    Examples
+    --------
+    >>> from kvlib import device
+    >>> from kvlib.nearmemory import decode_attention
+    >>> site = kernel_site(device("h100-sxm-80gb"))
+    >>> cache = {"heads": 64, "kv_heads": 8, "head_dim": 128, "precision": "bf16"}
+    >>> for context, requests in ((512, 1), (4096, 32)):
+    ...     reply = site(decode_attention(context, requests=requests, **cache))
+    ...     print(f"{reply.time * 1e6:.0f} us, {reply.bound}")
+    14 us, launch
+    195 us, bandwidth
+    """
+    kernels, plain = efficiency(device), processor_site(device)
+
+    def answer(task: Task) -> Answer | Refusal:
+        reply, shape = plain(task), task.shape
+        if isinstance(reply, Refusal):
+            return reply
+        if task.operation == "attention":
+            total, start = (
+                decode_attention_time(
+                    device,
+                    batch=1,
+                    heads=shape["heads"] * shape["queries"],
+                    kv_heads=shape["heads"],
+                    head_dim=shape["head_dim"],
+                    context=context,
+                    precision=task.precision,
+                )
+                for context in (shape["context"], 1)
+            )
+        elif task.operation == "matrix-vector":
+            start = kernels.gemm.kernel_floor
+            total = gemm_time(
+                device,
+                m=shape["vectors"],
+                n=shape["outputs"],
+                k=shape["inputs"],
+                precision=task.precision,
+            )
+        else:
+            note = f"no kernel of {task.operation!r} was measured: plain roofline"
+            return replace(reply, note="; ".join(filter(None, [note, reply.note])))
+        bound = "launch" if 2 * start > total else reply.bound
+        return replace(reply, time=float(total), bound=bound)
 
     return answer
 
