@@ -117,9 +117,10 @@ def array_time(commands: Commands, timing: ArrayTiming) -> ArrayTime:
         t_\text{commands} &= n_{AAP}\, t_{AAP} + n_{AP}\, t_{AP} \\
         t_\text{window} &= n_\text{banks}\, (2 n_{AAP} + n_{AP})\, t_{FAW} / 4
 
-    An AAP activates twice, also for the window: so does the public simulator of
-    :cite:t:`mimdram2024repo`. :cite:t:`seshadri2017ambit` and :cite:t:`hajinazar2021simdram` count
-    the commands of each bank alone.
+    Here an AAP activates twice, also for the window: two wordlines are driven. The public
+    simulator of :cite:t:`mimdram2024repo` books one activation for it, which halves the AAP's part
+    of the window. :cite:t:`seshadri2017ambit` and :cite:t:`hajinazar2021simdram` count the commands
+    of each bank alone.
 
     Parameters
     ----------
