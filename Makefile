@@ -19,7 +19,7 @@ unexport PYTHONPATH PYTHONHOME MPLBACKEND MATPLOTLIBRC
 
 .DEFAULT_GOAL := help
 .PHONY: help env book serve test notebooks clean clean-env
-.PHONY: lint types layers unit guards check-notebooks pages
+.PHONY: lint types layers unit guards check-notebooks pages browser
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -28,7 +28,7 @@ help:
 book: $(STAMP)
 	@$(BIN)/python scripts/build_book.py
 
-## make test             run every check: lint, types, layers, tests, notebooks, strict build, pages
+## make test             run every check: lint, types, layers, tests, notebooks, strict build, pages, browser
 test: $(STAMP)
 	@$(BIN)/python scripts/check.py
 
@@ -56,8 +56,8 @@ $(STAMP): requirements.txt pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
 	@touch $@
 
-## make lint (or types, layers, unit, guards, check-notebooks, pages)   one check alone
-lint types layers unit guards check-notebooks pages: $(STAMP)
+## make lint (or types, layers, unit, guards, check-notebooks, pages, browser)   one check alone
+lint types layers unit guards check-notebooks pages browser: $(STAMP)
 	@$(BIN)/python scripts/check.py $@
 
 ## make clean            remove the built book and its cache; make clean-env removes .venv

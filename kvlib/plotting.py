@@ -4,20 +4,23 @@ One look for the whole book: a kind of processor or operation has the same colou
 lines are labelled at their ends, and the caption, not the legend, carries the message.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 
+from kvlib.checks import choose
 from kvlib.colours import COLOURS, MARKERS, colour
 from kvlib.hardware import Device
 from kvlib.nearmemory import Command
 from kvlib.roofline import attainable
+from kvlib.schedule import Bar
 
 __all__ = [
     "COLOURS", "MARKERS",
-    "colour", "command_chart", "curve", "label_end", "roof", "scatter", "style",
+    "colour", "command_chart", "curve", "gantt", "label_end", "roof", "scatter", "style",
 ]  # fmt: skip
 
 _LANES = {
@@ -168,13 +171,68 @@ def command_chart(ax: Axes, commands: Sequence[Command], *, until: float | None 
             elif command.name.endswith("PRE"):
                 ax.barh(place, start - opened, 0.5, opened, color="#DDDDDD", zorder=0.5)
             ink = colour(_LANES[lane][command.name])
-            wide = width / (last * 1e9)  # of a fine pattern of narrow bars, edges would hide all
-            edge = {"edgecolor": "white", "lw": 0.4} if wide > 0.01 else {"lw": 0}
-            ax.barh(place, width, 0.5, start, color=ink, **edge)
+            wide = width / (last * 1e9)
+            edge = "white" if wide > 0.01 else ink  # narrow bars side by side make one block
+            ax.barh(place, width, 0.5, start, color=ink, edgecolor=edge, lw=0.4)
             if wide > 0.055:
                 name = command.name.removeprefix("HOST ")
                 ax.text(start + width / 2, place, name, ha="center", va="center", **_IN_BAR)
     ax.set(yticks=range(len(lanes)), yticklabels=lanes, xlabel="time [ns]", xlim=(0, last * 1e9))
     ax.set_ylim(len(lanes) - 0.5, -0.5)
     ax.grid(visible=False, axis="y")
+    return ax
+
+
+def gantt(
+    ax: Axes,
+    bars: Iterable[Bar],
+    kinds: Mapping[str, str],
+    *,
+    unit: float = 1e-6,
+    until: float | None = None,
+) -> Axes:
+    """Draw a schedule: a lane for each resource, a bar for each stage, from left to right.
+
+    Parameters
+    ----------
+    ax : Axes
+        Where to draw.
+    bars : iterable of Bar
+        What ``plan.gantt()`` returned.
+    kinds : mapping of str to str
+        Resources from top to bottom, and the kind whose colour each has, a key of `COLOURS`.
+    unit : float
+        What the horizontal axis counts [s]; the caller names it.
+    until : float, optional
+        Where the axis ends [s]; at the last bar unless given.
+
+    Raises
+    ------
+    UnknownName
+        If a bar is on a resource that `kinds` does not name, or a kind has no colour.
+    """
+    drawn = list(bars)
+    end = until if until is not None else max(bar.end for bar in drawn)
+    lanes = {resource: -lane for lane, resource in enumerate(kinds)}
+    for bar in drawn:
+        choose(bar.resource, lanes, "resource of the chart")
+        ink, width = colour(kinds[bar.resource]), bar.end - bar.start
+        edge = "white" if width > 0.005 * end else ink
+        ax.barh(
+            lanes[bar.resource], width / unit, left=bar.start / unit, height=0.7,
+            color=ink, edgecolor=edge, linewidth=0.4,
+        )  # fmt: skip
+    for resource, lane in lanes.items():
+        own = [bar for bar in drawn if bar.resource == resource]
+        for stage, group in groupby(own, key=lambda bar: bar.stage):
+            run = list(group)
+            middle, width = (run[0].start + run[-1].end) / 2, run[-1].end - run[0].start
+            filled = sum(bar.end - bar.start for bar in run) > 0.8 * width
+            if filled and width > 0.014 * end * len(stage):  # room for its name
+                ax.text(
+                    middle / unit, lane, stage, ha="center", va="center", fontsize=8, color="white"
+                )
+    ax.set(xlim=(0, end / unit), ylim=(0.5 - len(kinds), 0.5))
+    ax.set_yticks(list(lanes.values()), list(lanes))
+    ax.grid(axis="y", visible=False)
     return ax

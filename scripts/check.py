@@ -18,6 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 REPORTS = ROOT / "_build" / "reports"
 BIN = Path(sys.executable).parent
+SKIP = "SKIPPED ["  # how pytest begins the line that says why a test was skipped
 NOTHING_COLLECTED = 5  # pytest's exit status when it found no test
 
 
@@ -50,17 +51,20 @@ def pytest(*arguments: str) -> tuple[str, ...]:
 
 NBVAL = ("--nbval", "--nbval-cell-timeout=600", "--nbval-kernel-name=python3")
 SHARED_OUT = ("-n", "2", "--dist", "loadfile")  # a chapter stays in one process: it has one kernel
+BY_PAGE = ("-n", "2", "--dist", "loadgroup")  # a page is opened once, and looked at in many ways
+BROWSER = "tests/browser"
 GUARDS = "tests/test_guards_bite.py"  # builds small books: slow, and needs nothing of the others
 # The longest first, so that they share the cores.
 CHECKS = (
     Check("book", (sys.executable, "scripts/build_book.py", "--fresh")),
     Check("notebooks", pytest(*NBVAL, *SHARED_OUT, "notebooks"), is_tests=True),
     Check("guards", pytest(GUARDS), is_tests=True),
-    Check("unit", pytest("-m", "not book", f"--ignore={GUARDS}"), is_tests=True),
+    Check("unit", pytest("-m", "not book and not browser", f"--ignore={GUARDS}"), is_tests=True),
     Check("types", (str(BIN / "mypy"),)),
     Check("layers", (str(BIN / "lint-imports"),)),
     Check("lint", (str(BIN / "ruff"), "check")),
     Check("pages", pytest("-m", "book", "tests/test_built_book.py"), is_tests=True, after="book"),
+    Check("browser", pytest("-m", "browser", *BY_PAGE, BROWSER), is_tests=True, after="book"),
 )
 # The name that `make` gives a check, where it is another: `make notebooks` stores outputs.
 ALIASES = {"check-notebooks": "notebooks"}
@@ -119,6 +123,9 @@ def show(result: Result, *, width: int = 10) -> None:
         print(result.output.rstrip())
         print("-" * 90)
     print(f"{mark:6s}  {result.check.name:{width}s} {result.seconds:6.1f} s  {counted}", flush=True)
+    reasons = {line.partition(": ")[2] for line in result.output.splitlines() if SKIP in line}
+    for reason in sorted(reasons):
+        print(f"        skipped: {reason}", flush=True)
 
 
 def run_all(checks: tuple[Check, ...], jobs: int, each: Callable[[Result], None]) -> list[Result]:
@@ -164,7 +171,7 @@ def main(arguments: list[str] | None = None) -> int:
     wanted = {ALIASES.get(name, name) for name in options.checks} or set(known)
     if unknown := wanted - set(known):
         parser.error(f"unknown checks {sorted(unknown)}; known: {', '.join(known)}")
-    if "pages" in wanted:
+    if wanted & {"pages", "browser"}:
         wanted.add("book")
     REPORTS.mkdir(parents=True, exist_ok=True)
     checks = tuple(check for check in CHECKS if check.name in wanted)

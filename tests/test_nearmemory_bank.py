@@ -39,6 +39,7 @@ from kvlib.nearmemory.commands import end
 from kvlib.nearmemory.dram import check_timing, refreshes, row_time
 from kvlib.roofline import decode_attention_time, efficiency, gemm_time
 from kvlib.units import ns, us
+from kvlib.validation import errors, excerpt, load
 
 CYCLE = 0.769 * ns
 AUTHORITIES = Path(__file__).resolve().parents[2] / "shared" / "authorities"
@@ -331,6 +332,18 @@ def test_attacc_attention_from_timing_alone():
     median, high = _summary(errors)
     assert median < 0.01
     assert high < 0.012
+
+
+def test_the_quoted_excerpt_holds_these_rows_and_is_predicted_as_well():
+    kind, table = load(excerpt("bank_attention"))
+    assert kind.name == "bank attention"
+    cycles = [row[3] for row in ATTACC]
+    assert table["latency_s"] / CYCLE == pytest.approx(cycles, rel=1e-6)
+    model, ideal = kind.predict(table)
+    predicted = [_cycles(*row[:3]) for row in ATTACC]
+    assert model / CYCLE == pytest.approx(predicted, rel=1e-6)
+    assert errors(model, table["latency_s"]).median < 0.01
+    assert np.all(ideal < table["latency_s"])
 
 
 def test_attacc_attention_against_the_shipped_table():

@@ -1,5 +1,6 @@
 """What is to be placed, where, and under which schedule; and a placement of it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -31,8 +32,8 @@ class Case:
         t_\text{overlapped} &= t_0 + \sum_k \max_s \left( L_{ks} + f_k [s = \text{hub}] \right) \\
         t_\text{pipelined} &= t_0 + \max_s \sum_k \left( L_{ks} + f_k [s = \text{hub}] \right)
 
-    In the first, one batch: a layer's attention waits for its projections, and the other way round.
-    In the second, two sub-batches: one is in attention while the other is not, in the same layer. In
+    In the first there is one batch: attention waits for the projections, the next layer for both.
+    In the second there are two: one is in attention while the other is not, in the same layer. In
     the third they are in different layers too: a bound that no schedule beats. The second and third
     need `dense` of two sub-batches, which read all weights twice.
 
@@ -52,6 +53,8 @@ class Case:
         Bytes of the hub's memory that are taken [B].
     tokens : float
         Tokens that the requests gain in a step.
+    startup : bool
+        Whether the time counts that sites and links lose in each layer in which they are used.
 
     Raises
     ------
@@ -66,6 +69,7 @@ class Case:
     outside: float = 0.0
     weights: float = 0.0
     tokens: float = 1.0
+    startup: bool = True
 
     def __post_init__(self) -> None:
         choose(self.schedule, SCHEDULES, "schedule")
@@ -83,21 +87,28 @@ class Case:
         """Return a copy with other parts."""
         return replace(self, **changes)
 
+    def delay(self, stage: int, executor: str) -> float:
+        """Time lost in a stage if an executor is used in it at all [s]."""
+        if not self.startup:
+            return 0.0
+        batches = 1 if self.schedule == "barrier" else 2
+        return batches * self.pieces.stages[stage].layers * self.system.delay(executor)
+
     def room(self, memory: str) -> float:
         """Bytes a memory has left for the cache [B]; negative if the weights alone do not fit."""
         taken = self.weights if memory == self.system.memory(self.system.hub) else 0.0
         return self.system[memory].capacity - taken
 
-    def shortage(self, memories: tuple[str, ...] | None = None) -> "Shortage | None":
+    def shortage(self, memories: Iterable[str] | None = None) -> "Shortage | None":
         """Return what is missing if the cache is to live in some memories only, or None."""
-        chosen = self.system.memories if memories is None else memories
-        rooms = {name: self.room(name) for name in chosen}
+        rooms = {name: self.room(name) for name in self.system.memories}
+        chosen = set(rooms if memories is None else memories)
         needed = float(self.pieces.bytes.sum())
-        short = next((name for name, room in rooms.items() if room < 0), None)
-        if short is None and needed <= sum(rooms.values()):
+        full = min(rooms.values()) < 0
+        if not full and needed <= sum(rooms[name] for name in chosen):
             return None
-        others = {n: self.room(n) for n in self.system.memories if n not in rooms}
-        return Shortage(needed=needed, rooms=rooms, others=others)
+        used = {name: room for name, room in rooms.items() if name in chosen or room < 0}
+        return Shortage(needed, used, {n: r for n, r in rooms.items() if n not in used})
 
 
 @dataclass(frozen=True)
@@ -130,8 +141,12 @@ class Shortage:
     @property
     def missing(self) -> float:
         """Bytes missing [B]."""
-        weights = -min(0.0, *self.rooms.values()) if self.rooms else 0.0
-        return weights + max(self.needed - sum(max(r, 0.0) for r in self.rooms.values()), 0.0)
+        weights = sum(max(-room, 0.0) for room in self.rooms.values())
+        return weights + max(self.needed - self._left, 0.0)
+
+    @property
+    def _left(self) -> float:
+        return sum(max(room, 0.0) for room in self.rooms.values())
 
     @property
     def reason(self) -> str:
@@ -142,9 +157,9 @@ class Shortage:
             else f"{name} lacks {-room / gb:.4g} GB for the weights alone"
             for name, room in self.rooms.items()
         )  # fmt: skip
-        fits = sum(max(room, 0.0) for room in self.rooms.values()) / self.needed
         ways = [f"{self.missing / gb:.4g} GB more"]
-        ways += [f"{100 * fits:.3g} % of the cache"] if min(self.rooms.values()) >= 0 else []
+        if all(room >= 0 for room in self.rooms.values()):
+            ways += [f"{100 * self._left / self.needed:.3g} % of the cache"]
         spare = {name: room for name, room in self.others.items() if room >= self.missing}
         ways += [f"leave to use {name}, with {room / gb:.4g} GB" for name, room in spare.items()]
         return (
@@ -174,6 +189,7 @@ class Placement:
     share: NDArray[Any]
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "share", np.asarray(self.share, dtype=float))
         shape = (len(self.case.pieces), len(self.case.system.options))
         if np.shape(self.share) != shape:
             raise ValueError(f"share has shape {np.shape(self.share)}, but {shape} is needed.")

@@ -11,6 +11,7 @@ import numpy as np
 
 from kvlib.checks import choose, positive
 from kvlib.hardware import Link
+from kvlib.operators import plain
 
 __all__ = ["Hop", "Option", "Site", "System"]
 
@@ -106,7 +107,7 @@ class Site:
         if not self.peak:
             raise ValueError(f"site {self.name!r} only stores: its peak is 0, stream from it.")
         with np.errstate(divide="ignore"):
-            return np.minimum(self.bandwidth, np.divide(self.peak, reuse))[()]
+            return plain(np.minimum(self.bandwidth, np.divide(self.peak, reuse)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +162,10 @@ class System:
             if site.beside is not None:
                 owner = self[choose(site.beside, names, f"owner of the memory of {site.name!r}")]
                 if owner.beside is not None:
-                    raise ValueError(f"{site.name!r} is beside {owner.name!r}, which has no memory.")
+                    raise ValueError(
+                        f"{site.name!r} is beside {owner.name!r}, which works in the memory of "
+                        f"{owner.beside!r}: name that one."
+                    )
         for pair in self.links:
             for end in pair:
                 choose(end, names, f"end of the link {pair}")
@@ -219,6 +223,19 @@ class System:
         ]
         return (*(Option(self.memory(name), name) for name in able), *streams)
 
+    def local(self, name: str) -> int:
+        """Number of the option in which a site works on what lives in its memory.
+
+        Raises
+        ------
+        ValueError
+            If the site only stores.
+        """
+        wanted = Option(self.memory(name), name)
+        if wanted not in self.options:
+            raise ValueError(f"site {name!r} only stores: attention cannot be done there.")
+        return self.options.index(wanted)
+
     def path(self, start: str, end: str) -> tuple[Hop, ...]:
         """Links from one site to another, as few as possible; none within one memory.
 
@@ -232,8 +249,8 @@ class System:
         queue = deque([first])
         while queue and goal not in found:
             here = queue.popleft()
-            for number, (a, b) in enumerate(self.links):
-                a, b = self.memory(a), self.memory(b)
+            for number, pair in enumerate(self.links):
+                a, b = map(self.memory, pair)
                 for there, came, direction in ((b, a, 1), (a, b, -1)):
                     if came == here and there not in found:
                         found[there] = (*found[here], Hop(number, direction))
@@ -246,7 +263,7 @@ class System:
         return found[goal]
 
     def delay(self, executor: str) -> float:
-        """Time lost in a layer if a site is used: its own, and that of the links there and back [s]."""
+        """Time lost in a layer if a site is used: its own, and the links' there and back [s]."""
         links = list(self.links.values())
         hops = self.path(self.hub, executor)
         return self[executor].latency + 2 * sum(float(links[hop.link].latency) for hop in hops)

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from kvlib.checks import UnknownName
 from kvlib.validation._kinds import load
 from kvlib.validation._report import errors, report
-from kvlib.validation._tables import TableError, fastest
+from kvlib.validation._runs import Runs, compare
+from kvlib.validation._tables import Table, TableError, fastest
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -22,9 +24,18 @@ def main(arguments: list[str] | None = None) -> int:
         help="keep the fastest kernel of each shape (a slower one speaks of software), or all",
     )
     parser.add_argument("--ideal", action="store_true", help="predict by the pure roofline alone")
+    parser.add_argument("--metric", help="compare one metric only, of a table that holds several")
     options = parser.parse_args(arguments)
     try:
         kind, table = load(options.file)
+        if isinstance(kind, Runs):
+            if options.ideal:
+                raise TableError(
+                    f"{options.file}: runs of a system have no roofline. Leave --ideal."
+                )
+            return runs(kind, table, options.metric)
+        if options.metric is not None:
+            raise TableError(f"{options.file}: {kind.name} tables hold one metric. Leave --metric.")
         ideal = kind.times(table, kind.roofline)
         predicted = ideal if options.ideal else kind.times(table, kind.model)
     except TableError as problem:
@@ -43,6 +54,26 @@ def main(arguments: list[str] | None = None) -> int:
         print(line)
     mape = 100 * errors(predicted, measured).mean
     print(f"MAPE {mape:.1f} % over {len(table)} rows ({options.file.name} {kind.name})")
+    return 0
+
+
+def runs(kind: Runs, table: Table, metric: str | None) -> int:
+    """Print the errors of each metric of a published system and one closing line."""
+    try:
+        found = compare(kind, table, metric)
+    except UnknownName as problem:
+        raise TableError(f"{table.path}, column 'metric': {problem}") from None
+    for line in found.lines():
+        print(line)
+    present = list(dict.fromkeys(found.metric.tolist()))
+    if not present:
+        print(f"error: {table.path}: the model covers none of its rows.", file=sys.stderr)
+        return 2
+    headline = [each for each in kind.headline if each in present]
+    closing = headline if headline and len(present) > 1 else present
+    last = found.errors(*closing)
+    what = f"{table.path.name} {kind.name} {', '.join(closing)}"
+    print(f"MAPE {100 * last.mean:.1f} % over {last.n} rows ({what})")
     return 0
 
 

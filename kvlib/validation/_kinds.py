@@ -10,7 +10,8 @@ import numpy as np
 from kvlib.catalogue import device
 from kvlib.checks import UnknownName
 from kvlib.hardware import UnknownFigure
-from kvlib.validation import _kernels, _steps
+from kvlib.validation import _attacc, _banks, _cent, _kernels, _neupims, _steps
+from kvlib.validation._runs import Runs
 from kvlib.validation._tables import (
     Table,
     TableError,
@@ -96,7 +97,7 @@ class Kind:
 _KERNEL = {"device": name, "kernel": name, "dtype": name, "latency_s": quantity}
 _HEADS = dict.fromkeys(_kernels.HEADS, count)
 
-KINDS: tuple[Kind, ...] = (
+KINDS: tuple[Kind | Runs, ...] = (
     Kind(
         name="gemm",
         columns={**_KERNEL, "m": count, "n": count, "k": count},
@@ -146,10 +147,65 @@ KINDS: tuple[Kind, ...] = (
         model=_steps.model_step,
         roofline=_steps.model_step_roofline,
     ),
+    Kind(
+        name="bank attention",
+        columns={
+            "device": name, "kernel": name, "channels": count, "kv_heads": count,
+            "queries": count, "head_dim": count, "context": count, "dtype": name,
+            "mac_interval_s": quantity, "latency_s": quantity,
+        },
+        shape=(
+            "device", "channels", "kv_heads", "queries", "head_dim", "context", "dtype",
+            "mac_interval_s",
+        ),
+        together=("device", "channels", "dtype", "mac_interval_s"),
+        model=_banks.bank_attention,
+        roofline=_banks.bank_attention_roofline,
+    ),
+    Runs(
+        name="attacc",
+        run={
+            "system": name, "model": name, "lin": count, "lout": count, "batch": count,
+            "cycles": name,
+        },
+        metrics=_attacc.METRICS,
+        headline=("tpot",),
+        predict=_attacc.predict,
+    ),
+    Runs(
+        name="cent",
+        run={
+            "system": name, "model": name, "lin": _cent.optional, "lout": _cent.optional,
+            "batch": _cent.optional,
+        },
+        metrics=_cent.METRICS,
+        headline=("throughput", "total_latency"),
+        predict=_cent.predict,
+    ),
+    _cent.Wide(
+        name="cent by context",
+        run={
+            "Model": name, "Device number": count, "Pipeline parallelism": count,
+            "Tensor parallelism": count, "Channels per device": count,
+            "Channels per block": count, "Sequence length": count,
+        },
+        metrics=_cent.BY_CONTEXT,
+        headline=("PIM latency",),
+        predict=_cent.by_context,
+        prepare=_cent.melt,
+    ),
+    Runs(
+        name="neupims",
+        run={"simulator": name, "system": name, "model": name, "batch": count, "status": name},
+        metrics=_neupims.METRICS,
+        headline=_neupims.HEADLINE,
+        predict=_neupims.predict,
+        prepare=_neupims.prepare,
+    ),
 )  # fmt: skip
 
 
-def recognise(path: Path) -> Kind:
+def recognise(path: Path) -> Kind | Runs:
     """Return the kind of a table by its columns.
 
     Raises
@@ -169,7 +225,7 @@ def recognise(path: Path) -> Kind:
     )
 
 
-def load(path: Path) -> tuple[Kind, Table]:
+def load(path: Path) -> tuple[Kind | Runs, Table]:
     """Recognise a table and read it, every cell checked.
 
     Raises

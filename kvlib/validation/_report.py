@@ -19,6 +19,7 @@ class Errors:
     mean: float
     median: float
     p90: float
+    p95: float
     ratio: float
 
 
@@ -38,7 +39,7 @@ def errors(predicted: Any, measured: Any) -> Errors:
     Examples
     --------
     >>> errors(predicted=[2.0, 0.5], measured=[1.0, 1.0])
-    Errors(n=2, mean=0.75, median=0.75, p90=0.95, ratio=1.0)
+    Errors(n=2, mean=0.75, median=0.75, p90=0.95, p95=0.975, ratio=1.0)
     """
     positive(predicted=predicted, measured=measured)
     model, truth = np.asarray(predicted, float), np.asarray(measured, float)
@@ -53,6 +54,7 @@ def errors(predicted: Any, measured: Any) -> Errors:
         mean=round(float(off.mean()), 12),
         median=round(float(np.median(off)), 12),
         p90=round(float(np.quantile(off, 0.9)), 12),
+        p95=round(float(np.quantile(off, 0.95)), 12),
         ratio=round(float(np.exp(np.log(model / truth).mean())), 12),
     )
 

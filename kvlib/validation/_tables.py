@@ -17,6 +17,7 @@ from kvlib.checks import choose
 __all__ = [
     "Table",
     "TableError",
+    "amount",
     "count",
     "excerpt",
     "fastest",
@@ -92,6 +93,15 @@ def quantity(text: str) -> float:
     if not math.isfinite(number) or number <= 0:
         raise ValueError(f"= {text!r} must be finite and above zero")
     return number
+
+
+def amount(text: str) -> float:
+    """Read a finite number that is not negative."""
+    try:
+        zero = float(text) == 0
+    except ValueError:
+        zero = False
+    return 0.0 if zero else quantity(text)
 
 
 def header(path: Path) -> list[str]:

@@ -1,0 +1,150 @@
+"""What a cell needs: the statements of the cells before it that lead to its names.
+
+A widget needs a fraction of its chapter: no figures, no timings.  `needed` finds that fraction by
+following names backwards, statement by statement, as a compiler finds live variables.  A method is
+taken to change the object before its dot, a function of the notebook what its body changes, an
+imported function nothing.
+"""
+
+import ast
+from collections.abc import Iterable, Iterator, Sequence
+
+__all__ = ["needed"]
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
+Import = ast.Import | ast.ImportFrom
+MAGIC = ("%", "!", "?")
+
+
+def needed(cells: Sequence[str], which: int) -> str:
+    """The code of cell `which`, after the statements of earlier cells that it needs.
+
+    Parameters
+    ----------
+    cells : sequence of str
+        The code cells of a notebook, in their order.
+    which : int
+        The cell that is wanted; the whole of it is kept.
+
+    Examples
+    --------
+    >>> print(needed(["import a, b", "x = a.one()", "y = b.two()", "print(x)"], 3))
+    import a
+    x = a.one()
+    print(x)
+    """
+    wanted = _statements(cells[which])
+    before = [statement for cell in cells[:which] for statement in _statements(cell)]
+    everything = [*before, *wanted]
+    modules = {_bound_by(one) for part in before if isinstance(part, Import) for one in part.names}
+    live: set[str] = set()
+    kept: list[ast.stmt] = []
+    while everything:
+        statement = everything.pop()
+        if len(everything) < len(before) and isinstance(statement, Import):
+            kept += _narrowed(statement, live)
+            continue
+        changed = _bound(statement) | (_touched(statement, everything) - modules)
+        if len(everything) >= len(before) or live & changed:
+            live = _live((live - _surely_bound(statement)) | _free(statement), everything)
+            kept.append(statement)
+    return "\n".join(ast.unparse(statement) for statement in reversed(kept))
+
+
+def _statements(cell: str) -> list[ast.stmt]:
+    lines = ("" if line.startswith(MAGIC) else line for line in cell.splitlines())
+    return ast.parse("\n".join(lines)).body
+
+
+def _functions(before: Iterable[ast.stmt]) -> dict[str, ast.FunctionDef]:
+    return {part.name: part for part in before if isinstance(part, ast.FunctionDef)}
+
+
+def _live(names: set[str], before: Iterable[ast.stmt]) -> set[str]:
+    """`names` and what the functions among them use: that is read when they are called."""
+    functions = _functions(before)
+    found, asked = set(names), set(names)
+    while asked := {name for own in asked & functions.keys() for name in _free(functions[own])}:
+        asked -= found
+        found |= asked
+    return found
+
+
+def _narrowed(statement: Import, live: set[str]) -> list[ast.stmt]:
+    """An import of what is needed alone, or nothing."""
+    statement.names = [alias for alias in statement.names if _bound_by(alias) in live | {"*"}]
+    return [statement] if statement.names else []
+
+
+def _bound_by(alias: ast.alias) -> str:
+    return (alias.asname or alias.name).partition(".")[0]
+
+
+def _free(node: ast.AST) -> set[str]:
+    """The names that a piece of code reads from outside."""
+    if isinstance(node, ast.Name):
+        return {node.id} if isinstance(node.ctx, ast.Load) else set()
+    found = set().union(*(_free(child) for child in ast.iter_child_nodes(node)))
+    if isinstance(node, Function):
+        body = node.body if isinstance(node.body, list) else [node.body]
+        return found - _parameters(node) - set().union(*(_bound(part) for part in body))
+    if isinstance(node, Comprehension):
+        return found - set().union(*(_bound(part.target) for part in node.generators))
+    if isinstance(node, ast.AugAssign):
+        return found | _bound(node.target) | _base(node.target)
+    return found
+
+
+def _bound(node: ast.AST) -> set[str]:
+    """The names that a piece of code may bind in the scope it stands in."""
+    found = set()
+    for part in _of_this_scope(node):
+        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store | ast.Del):
+            found.add(part.id)
+        elif isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(part.name)
+    return found
+
+
+def _surely_bound(statement: ast.stmt) -> set[str]:
+    """The names whose earlier values do not matter after a statement."""
+    plain = ast.Assign | ast.AnnAssign | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+    return _bound(statement) if isinstance(statement, plain) else set()
+
+
+def _touched(statement: ast.stmt, before: Sequence[ast.stmt] = ()) -> set[str]:
+    """The names whose objects a statement may change: by an item, an attribute, a call."""
+    found, functions = set(), _functions(before)
+    for part in _of_this_scope(statement):
+        if isinstance(part, ast.Subscript | ast.Attribute) and isinstance(part.ctx, ast.Store):
+            found |= _base(part)
+        elif isinstance(part, ast.Expr) and isinstance(part.value, ast.Call):
+            found |= _base(part.value.func)
+        name = part.func.id if isinstance(part, ast.Call) and isinstance(part.func, ast.Name) else ""
+        if isinstance(part, ast.Call) and name in functions:
+            inside = set().union(*(_touched(one) for one in functions[name].body))
+            found |= inside & _free(functions[name])
+            if inside & _parameters(functions[name]):
+                found |= {one.id for one in part.args if isinstance(one, ast.Name)}
+    return found
+
+
+def _parameters(function: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> set[str]:
+    return {part.arg for part in ast.walk(function.args) if isinstance(part, ast.arg)}
+
+
+def _base(node: ast.expr) -> set[str]:
+    """The name at the root of ``name.a[b].c``; of a bare name nothing."""
+    inner = node
+    while isinstance(inner, ast.Subscript | ast.Attribute):
+        inner = inner.value
+    return {inner.id} if isinstance(inner, ast.Name) and inner is not node else set()
+
+
+def _of_this_scope(node: ast.AST) -> Iterator[ast.AST]:
+    """`node` and what stands in it, less the inside of functions, classes and comprehensions."""
+    yield node
+    if not isinstance(node, Function | Comprehension | ast.ClassDef):
+        for child in ast.iter_child_nodes(node):
+            yield from _of_this_scope(child)

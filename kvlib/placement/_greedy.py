@@ -1,0 +1,86 @@
+"""A nature-aware greedy placement: start from the best simple rule, and move what helps most."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kvlib.placement._case import Case, Placement
+from kvlib.placement._costs import Costs, costs
+from kvlib.placement._rules import Result, best_single, rate_stripe
+
+__all__ = ["greedy"]
+
+Array = NDArray[Any]
+
+
+def greedy(case: Case, *, steps: tuple[float, ...] = (1 / 4, 1 / 16, 1 / 64)) -> Result:
+    """Move shares from the busiest resource to where the step becomes shortest, until none helps.
+
+    It starts from rate striping and from the best single site and keeps the better end. So without
+    capacity limits and link costs it takes at most as many times the optimum as there are sites, as
+    striping does; nothing is promised where memories are full.
+
+    Parameters
+    ----------
+    case : Case
+        What to place.
+    steps : tuple of float
+        Shares of a piece that are moved at a time, the coarsest first.
+
+    Returns
+    -------
+    Placement or Shortage
+        A shortage, which is false, if the cache does not fit.
+    """
+    cost = costs(case)
+    starts = (rate_stripe(case), best_single(case))
+    fits = [start.share for start in starts if isinstance(start, Placement)]
+    if not fits:
+        return starts[0]
+    ends = [_improve(case, cost, share, steps) for share in fits]
+    return Placement(case, min(ends, key=cost.time))
+
+
+def _improve(case: Case, cost: Costs, share: Array, steps: tuple[float, ...]) -> Array:
+    homes = [option.home for option in case.system.options]
+    at = np.array([[1.0 * (home == memory) for home in homes] for memory in case.system.memories])
+    rooms = np.array([max(case.room(memory), 0.0) for memory in case.system.memories])
+    best = cost.time(share)
+    for step in steps:
+        while (move := _best_move(case, cost, share, step, at, rooms)) is not None:
+            piece, source, target, amount = move
+            trial = share.copy()
+            trial[piece, source] -= amount
+            trial[piece, target] += amount
+            if (time := cost.time(trial)) >= best * (1 - 1e-9):
+                break
+            share, best = trial, time
+    return share
+
+
+def _best_move(
+    case: Case, cost: Costs, share: Array, step: float, at: Array, rooms: Array
+) -> tuple[int, int, int, float] | None:
+    """Piece, source, target and amount of the move after which its stage waits least."""
+    loads = cost.loads(share)
+    free = rooms - at @ (case.pieces.bytes @ share)
+    found: tuple[float, tuple[int, int, int, float]] | None = None
+    for piece in range(len(share)):
+        load = loads[cost.stages[piece]]
+        if load[cost.use[:, piece].any(axis=1)].max(initial=0.0) < load.max():
+            continue
+        for source in np.flatnonzero(share[piece] > 0):
+            amount = min(step, float(share[piece, source]))
+            change = amount * (cost.use[:, piece] - cost.use[:, piece, [source]])
+            starting = np.zeros_like(change)
+            starting[cost.executor, np.arange(len(cost.executor))] = cost.delay[
+                cost.kind[piece], cost.executor
+            ] * (load[cost.executor] == 0)
+            after = (load[:, None] + change + starting).max(axis=0) - load.max()
+            moved = amount * float(case.pieces.bytes[piece]) * (at - at[:, [source]])
+            after[(moved > free[:, None] + 1e-6).any(axis=0)] = np.inf
+            target = int(np.argmin(after))
+            if after[target] < -1e-12 * load.max() and (found is None or after[target] < found[0]):
+                found = float(after[target]), (piece, int(source), target, amount)
+    return None if found is None else found[1]
