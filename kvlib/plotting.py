@@ -138,8 +138,9 @@ def label_end(ax: Axes, x: float, y: float, text: str, colour: str, **options: A
 def command_chart(ax: Axes, commands: Sequence[Command], *, until: float | None = None) -> Axes:
     """Draw what a memory does when: one lane per resource, one bar per command.
 
-    A bar begins when its command is issued and lasts until what it started is done; a pale bar
-    between ACT and PRE is a row that stays open. Bars that are wide enough carry their name.
+    A bar begins when its command is issued and lasts until what it started is done; commands that
+    follow each other at once are one bar. A pale bar between ACT and PRE is a row that stays open.
+    Bars that are wide enough carry their name.
 
     Parameters
     ----------
@@ -162,21 +163,16 @@ def command_chart(ax: Axes, commands: Sequence[Command], *, until: float | None 
     lanes = [lane for lane, kinds in _LANES.items() if names & set(kinds)]
     for place, lane in enumerate(lanes):
         opened = 0.0
-        for command in commands:
-            if command.name not in _LANES[lane] or command.time >= last:
-                continue
-            start, width = command.time * 1e9, min(command.duration, last - command.time) * 1e9
-            if command.name.endswith("ACT"):
+        for name, start, stop in _runs(commands, _LANES[lane], last):
+            if name.endswith("ACT"):
                 opened = start
-            elif command.name.endswith("PRE"):
+            elif name.endswith("PRE"):
                 ax.barh(place, start - opened, 0.5, opened, color="#DDDDDD", zorder=0.5)
-            ink = colour(_LANES[lane][command.name])
-            wide = width / (last * 1e9)
-            edge = "white" if wide > 0.01 else ink  # narrow bars side by side make one block
-            ax.barh(place, width, 0.5, start, color=ink, edgecolor=edge, lw=0.4)
-            if wide > 0.055:
-                name = command.name.removeprefix("HOST ")
-                ax.text(start + width / 2, place, name, ha="center", va="center", **_IN_BAR)
+            ink, width = colour(_LANES[lane][name]), stop - start
+            ax.barh(place, width, 0.5, start, color=ink, edgecolor="white", lw=0.4)
+            if width > 0.055 * last * 1e9:
+                text, middle = name.removeprefix("HOST "), start + width / 2
+                ax.text(middle, place, text, ha="center", va="center", **_IN_BAR)
     ax.set(yticks=range(len(lanes)), yticklabels=lanes, xlabel="time [ns]", xlim=(0, last * 1e9))
     ax.set_ylim(len(lanes) - 0.5, -0.5)
     ax.grid(visible=False, axis="y")
@@ -236,3 +232,18 @@ def gantt(
     ax.set_yticks(list(lanes.values()), list(lanes))
     ax.grid(axis="y", visible=False)
     return ax
+
+
+def _runs(
+    commands: Sequence[Command], wanted: Iterable[str], last: float
+) -> list[tuple[str, float, float]]:
+    """Name, start and end [ns] of commands, equal ones that follow each other at once as one."""
+    runs: list[tuple[str, float, float]] = []
+    for command in commands:
+        if command.name not in wanted or command.time >= last:
+            continue
+        start, stop = command.time * 1e9, min(command.time + command.duration, last) * 1e9
+        if runs and runs[-1][0] == command.name and abs(start - runs[-1][2]) < 1e-6:
+            start = runs.pop()[1]
+        runs.append((command.name, start, stop))
+    return runs

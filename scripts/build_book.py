@@ -20,6 +20,8 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+import live_assets
+
 ROOT = Path(__file__).resolve().parent.parent
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 PROBLEM = re.compile(r": (WARNING|ERROR|CRITICAL|SEVERE): |^(WARNING|ERROR): ")
@@ -53,7 +55,8 @@ def read_by_cells(root: Path) -> str:
 def read_by_pages(root: Path) -> str:
     """Return the fingerprint of what shapes every page: settings, extension, style, sources."""
     settings = [root / name for name in SETTINGS if (root / name).exists()]
-    return fingerprint(root, [*settings, *files_under(root / "book/_ext", root / "book/_static")])
+    shaping = [root / "book" / name for name in ("_ext", "_static", "live")]
+    return fingerprint(root, [*settings, *files_under(*shaping)]) + os.environ.get("LIVE", "")
 
 
 def text_of(file: Path) -> str:
@@ -77,6 +80,8 @@ def build(root: Path, *, fresh: bool = False) -> int:
     built_for.unlink(missing_ok=True)  # comes back only if this build succeeds
     if status := write_generated_pages(root):
         return status
+    if (root / "book" / "live").exists() and (note := live_assets.provide()):
+        print(f"  {note}", flush=True)
     status, log = run_jupyter_book(root)
     (output / "build.log").write_text(log)
     if status == 0:

@@ -5,6 +5,7 @@ import sys
 
 import matplotlib
 import pytest
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
 
@@ -142,11 +143,15 @@ def test_a_command_is_a_bar_in_the_lane_of_its_resource(ax):
     commands = trace(gddr6_aim(), 32, 1024, precision="bf16")
     assert command_chart(ax, commands) is ax
     assert lanes(ax) == ["vectors", "rows", "units", "results"]
-    opened = sum(command.name == "ACT" for command in commands)
-    assert len(ax.patches) == len(commands) + opened  # and a pale bar for each open row
-    assert [text.get_text() for text in ax.texts] == ["WRITE", "ACT", "ACT", "READ", "READ"]
+    once = [command.name for command in commands if command.name != "MAC"]
+    assert once == ["WRITE"] * 64 + ["ACT", "PRE", "READ"] * 2
+    assert len(ax.patches) == 1 + 3 * 2 + 2 + 2  # writes and multiplications as runs, open rows
+    units = [bar for bar in ax.patches if bar.get_facecolor() == to_rgba(colour("PIM"))]
+    assert [bar.get_width() for bar in units] == pytest.approx([64, 64])
+    texts = [text.get_text() for text in ax.texts]
+    assert texts == ["WRITE", "ACT", "ACT", "MAC", "MAC", "READ", "READ"]
     read = max(ax.patches, key=lambda bar: bar.get_x() + bar.get_width())
-    assert read.get_facecolor() == matplotlib.colors.to_rgba(colour("NPU"))
+    assert read.get_facecolor() == to_rgba(colour("NPU"))
     assert read.get_x() + read.get_width() == pytest.approx(ax.get_xlim()[1])
     assert ax.get_xlabel() == "time [ns]"
 

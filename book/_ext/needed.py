@@ -9,7 +9,7 @@ imported function nothing.
 import ast
 from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["needed"]
+__all__ = ["code_of", "leading", "needed"]
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
@@ -34,27 +34,36 @@ def needed(cells: Sequence[str], which: int) -> str:
     x = a.one()
     print(x)
     """
-    wanted = _statements(cells[which])
+    return f"{leading(cells, which)}\n{code_of(cells[which])}".strip("\n")
+
+
+def leading(cells: Sequence[str], which: int) -> str:
+    """The statements before cell `which` that it needs, without the cell."""
     before = [statement for cell in cells[:which] for statement in _statements(cell)]
-    everything = [*before, *wanted]
     modules = {_bound_by(one) for part in before if isinstance(part, Import) for one in part.names}
     live: set[str] = set()
+    passed = [*before, *_statements(cells[which])]
+    while len(passed) > len(before):
+        statement = passed.pop()
+        live = _live((live - _surely_bound(statement)) | _free(statement), passed)
     kept: list[ast.stmt] = []
-    while everything:
-        statement = everything.pop()
-        if len(everything) < len(before) and isinstance(statement, Import):
+    while passed:
+        statement = passed.pop()
+        if isinstance(statement, Import):
             kept += _narrowed(statement, live)
-            continue
-        changed = _bound(statement) | (_touched(statement, everything) - modules)
-        if len(everything) >= len(before) or live & changed:
-            live = _live((live - _surely_bound(statement)) | _free(statement), everything)
+        elif live & (_bound(statement) | (_touched(statement, passed) - modules)):
+            live = _live((live - _surely_bound(statement)) | _free(statement), passed)
             kept.append(statement)
     return "\n".join(ast.unparse(statement) for statement in reversed(kept))
 
 
+def code_of(cell: str) -> str:
+    """A cell without the lines that are not Python."""
+    return "\n".join("" if line.startswith(MAGIC) else line for line in cell.splitlines())
+
+
 def _statements(cell: str) -> list[ast.stmt]:
-    lines = ("" if line.startswith(MAGIC) else line for line in cell.splitlines())
-    return ast.parse("\n".join(lines)).body
+    return ast.parse(code_of(cell)).body
 
 
 def _functions(before: Iterable[ast.stmt]) -> dict[str, ast.FunctionDef]:
@@ -121,7 +130,7 @@ def _touched(statement: ast.stmt, before: Sequence[ast.stmt] = ()) -> set[str]:
             found |= _base(part)
         elif isinstance(part, ast.Expr) and isinstance(part.value, ast.Call):
             found |= _base(part.value.func)
-        name = part.func.id if isinstance(part, ast.Call) and isinstance(part.func, ast.Name) else ""
+        name = getattr(part.func, "id", "") if isinstance(part, ast.Call) else ""
         if isinstance(part, ast.Call) and name in functions:
             inside = set().union(*(_touched(one) for one in functions[name].body))
             found |= inside & _free(functions[name])

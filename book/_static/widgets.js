@@ -37,6 +37,11 @@
     return positions.reduce((sum, at, axis) => sum * shape[axis] + (shape[axis] > 1 ? at : 0), 0);
   }
 
+  function reveal(part, shown) {
+    part.hidden = !shown;
+    part.style.display = shown ? "" : "none";
+  }
+
   class Widget {
     constructor(root) {
       this.root = root;
@@ -45,7 +50,7 @@
       this.said = root.querySelector(".kv-said");
       this.bind();
       for (const control of this.controls) control.addEventListener("input", () => this.move());
-      root.querySelector(".kv-controls").hidden = false;
+      reveal(root.querySelector(".kv-controls"), true);
       if (this.controls.some((control) => this.at(control) !== this.first(control))) this.show();
     }
 
@@ -108,7 +113,7 @@
     explain(positions) {
       const point = flat(this.held.axes.map((axis) => axis.texts.length), positions);
       const found = this.held.reasons.find(([, points]) => points.includes(point));
-      this.why.hidden = !found;
+      reveal(this.why, Boolean(found));
       this.why.textContent = found ? `Not available: ${found[0]}` : "";
     }
 
@@ -172,6 +177,7 @@
       if (!root.widget) root.widget = new Widget(root);
     }
   }
+  window.kvlibWidgets = { start };
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);
   else start();
 })();

@@ -16,7 +16,8 @@ _DIMENSIONS = {
     "overlap_exponent": "1",
     "merge_latency": "s", "block_latency": "s", "cache_share": "1", "block_rate": "1/s",
     "blocks_per_core": "1", "tokens_per_split": "1", "splits_ungrouped": "1",
-    "latency": "s", "hop": "s", "rate": "B/s", "score_rate": "1/s", "query_rows": "1", "key_rows": "1", "tail": "1", "packs_group": "1",
+    "latency": "s", "hop": "s", "rate": "B/s",
+    "score_rate": "1/s", "query_rows": "1", "key_rows": "1", "tail": "1", "packs_group": "1",
 }  # fmt: skip
 """Dimension of each constant; the kernel models in `roofline` document what it means."""
 

@@ -40,9 +40,10 @@ def used_share(prompt: Any, output: Any, reserved: Any) -> Any:
     0.161
     """
     whole(prompt=prompt, output=output, reserved=reserved)
-    if np.any(np.asarray(prompt) + output > reserved):
+    tokens = np.asarray(prompt) + output
+    if np.any(tokens > reserved):
         raise ValueError(
-            f"a request of {int(np.max(np.asarray(prompt) + output))} tokens exceeds its reservation of "
+            f"a request of {int(np.max(tokens))} tokens exceeds its reservation of "
             f"{int(np.min(reserved))}: reserve as many as it may need."
         )
     return plain((prompt + (output + 1) / 2) / reserved)

@@ -96,7 +96,7 @@ def draw_lengths(
     --------
     >>> drawn = draw_lengths(1000, mean=338, longest=2048, seed=1)
     >>> int(drawn.min()), int(drawn.max()), round(float(drawn.mean()))
-    (1, 2048, 330)
+    (1, 2048, 340)
     """
     whole(count=count, longest=longest)
     positive(mean=mean)
@@ -133,7 +133,7 @@ def replay_paged(
     --------
     >>> run = replay_paged([30] * 40, [50] * 40, blocks=40, block_tokens=16)
     >>> print(f"{run.shares()['stored']:.0%} of the memory, {len(run.preempted)} preempted")
-    87% of the memory, 8 preempted
+    87% of the memory, 40 preempted
     """
     fraction(spare=spare)
     prompts, outputs = _checked(prompts, outputs, (blocks - 1) * block_tokens * (1 - spare))

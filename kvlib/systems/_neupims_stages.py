@@ -11,6 +11,12 @@ from kvlib.schedule import Plan, Stage, parallel, repeat, serial
 __all__ = ["Run", "StageRun"]
 
 
+_KINDS = {
+    "attention_norm": "QKV", "qkv_projection": "QKV", "attention": "MHA",
+    "scores": "MHA", "outputs": "MHA",
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class StageRun:
     """One stage: two lists of operators that start together, and wait for each other at the end.
@@ -76,6 +82,24 @@ class StageRun:
             return parallel(serial(*npu), serial(*pim))
         return serial(*pim, *npu)
 
+    def outline(self) -> Plan:
+        """Return the schedule with operators of a kind as one, to be drawn.
+
+        What is called FFN begins with the output projection.
+        """
+        drawn: list[list[Plan]] = []
+        for resource, times in (("NPU", self.npu_times), ("PIM", dict(self.pim))):
+            merged: dict[str, float] = {}
+            for name, time in times.items():
+                kind, number = name.rsplit(" ", 1)
+                label = _KINDS.get(kind, "FFN") + (f" {number}" if number in "12" else "")
+                merged[label] = merged.get(label, 0.0) + time
+            drawn.append([Stage(name, resource, time) for name, time in merged.items()])
+        npu, pim = drawn
+        if npu and pim and self.together:
+            return parallel(serial(*npu), serial(*pim))
+        return serial(*pim, *npu)
+
     @cached_property
     def time(self) -> float:
         """Time of the stage [s]."""
@@ -120,6 +144,19 @@ class Run:
         if self.layers > 1:
             parts.append(repeat(serial(*(each.plan() for each in self.layer)), self.layers - 1))
         return serial(*parts, *(stage.plan() for stage in self.last))
+
+    def outline(self) -> Plan:
+        """Return the schedule of the stages, each once and in few pieces, to be drawn.
+
+        Examples
+        --------
+        >>> from kvlib import model
+        >>> from kvlib.systems.neupims import neupims
+        >>> run = neupims(sub_batches="always").decode(model("gpt-3-6.7b"), [376] * 256)
+        >>> print(*[bar.stage for bar in run.outline().gantt()[:4]], sep=", ")
+        QKV 1, QKV 2, MHA 1, FFN 1
+        """
+        return serial(*(stage.outline() for stage in self.stages))
 
     @property
     def time(self) -> float:

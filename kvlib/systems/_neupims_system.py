@@ -153,7 +153,8 @@ class NeuPims:
         if not batch:
             raise ValueError("0 requests: a step needs at least one. Give their cache lengths.")
         whole(requests=np.asarray(batch))
-        heads, notes = self._heads(model)
+        heads = self.heads(model)
+        notes = self._assumed(heads)
         if places is not None and len(places) != len(batch):
             raise ValueError(f"{len(places)} places for {len(batch)} requests: give each one.")
         if places is not None and not 0 <= min(places) <= max(places) < self.channels.count:
@@ -222,8 +223,14 @@ class NeuPims:
             )
         return Run((), stages, stages, depth, one.requests, notes)
 
-    def _heads(self, model: Transformer) -> tuple[Heads, tuple[str, ...]]:
-        """Heads of one device, and what must be assumed to attend to them in banks."""
+    def heads(self, model: Transformer) -> Heads:
+        """Heads of one device.
+
+        Raises
+        ------
+        ValueError
+            If heads cannot be split, or the channels cannot hold the model's attention.
+        """
         attention = model.layers[0].attention
         if not isinstance(attention, Attention):
             raise ValueError(
@@ -232,12 +239,18 @@ class NeuPims:
             )
         parallel = Parallel(tensor=self.tensor)
         kv = int(parallel.kv_heads(heads=attention.heads, kv_heads=attention.kv_heads))
-        group = int(parallel.heads(attention.heads)) // kv
-        notes = () if group == 1 or self.attends == "NPU" else (
-            f"{group} query heads share a KV head, which NeuPIMs does not know: "
+        return Heads(
+            kv=kv, group=int(parallel.heads(attention.heads)) // kv, dim=attention.head_dim
+        )
+
+    def _assumed(self, heads: Heads) -> tuple[str, ...]:
+        """What must be assumed to attend to these heads."""
+        if heads.group == 1 or self.attends == "NPU":
+            return ()
+        return (
+            f"{heads.group} query heads share a KV head, which NeuPIMs does not know: "
             f"each reads it again.",
-        )  # fmt: skip
-        return Heads(kv=kv, group=group, dim=attention.head_dim), notes
+        )
 
     def _parts(
         self,
@@ -333,7 +346,7 @@ class NeuPims:
         >>> print(f"{bool(state.fits)}: {state.shortfall / GB:.1f} GB short")
         False: 23.1 GB short
         """
-        heads, _ = self._heads(model)
+        heads = self.heads(model)
         parallel = Parallel(tensor=self.tensor, pipeline=self.pipeline)
         stages = range(self.pipeline)
         weights = max(weight_bytes(model, parallel=parallel, stage=each) for each in stages)
@@ -377,7 +390,7 @@ class NeuPims:
         {'NPU': '100%', 'PIM': '42%', 'arrays': '36%', 'units': '10%'}
         """
         run = self.decode(model, requests)
-        heads, _ = self._heads(model)
+        heads = self.heads(model)
         step = _layer(model, (len(requests),), self.tensor)
         busy = {"NPU": 0.0, "PIM": 0.0} | run.plan().utilisation
         found = busy | {"arrays": run.layers * float(self.npu.busy_arrays(step)[0]) / run.time}

@@ -10,13 +10,13 @@ keys takes, `schedule` what overlaps. Times are those of the authors' simulator 
 sources explain them, without a fitted constant; what it leaves out is put right on request.
 
 >>> from kvlib import model
->>> requests = [376] * 256
+>>> requests = lengths(80, 296, 256)
 >>> for system in npu_only(), naive(), neupims():
 ...     run = system.decode(model("gpt-3-6.7b"), requests)
 ...     print(f"{system.name}: {1e3 * run.time:.1f} ms a token")
-NPU only: 44.6 ms a token
-naive NPU+PIM: X
-NeuPIMs: Y
+NPU only: 45.8 ms a token
+naive NPU+PIM: 11.8 ms a token
+NeuPIMs: 9.6 ms a token
 """
 
 from collections.abc import Sequence
@@ -25,8 +25,8 @@ from random import Random
 
 import numpy as np
 
-from kvlib.catalogue import device
-from kvlib.checks import positive, whole
+from kvlib.catalogue import device, model
+from kvlib.checks import choose, positive, whole
 from kvlib.hardware import Device
 from kvlib.parallel import Parallel
 from kvlib.phases import decode_step
@@ -39,7 +39,7 @@ from kvlib.workload import Transformer
 
 __all__ = [
     "CORRECTIONS", "MODELS", "NeuPims", "Run", "StageRun",
-    "gpu_only_time", "lengths", "naive", "neupims", "npu_only",
+    "gains", "gpu_only_time", "lengths", "naive", "neupims", "npu_only",
 ]  # fmt: skip
 
 MODELS = {
@@ -89,8 +89,14 @@ def gpu_only_time(
 
     Parameters
     ----------
+    model : Transformer
+        The model.
+    requests : sequence of int
+        Tokens in the cache of each request; kernels are timed at their mean.
     gpu : Device, optional
         A100 with 40 GB, the paper's, unless given.
+    tensor, pipeline : int
+        GPUs that share each layer, and groups of them that share the layers.
     whole_step : bool
         Whether messages between GPUs, embedding and LM head count; NeuPIMs' simulator has none.
 
@@ -108,6 +114,41 @@ def gpu_only_time(
     time = step_time(step, gpu or device("a100-sxm-40gb"), precision="fp16")
     left_out = sum(time.communication.values()) + time.gemm["lm_head"]
     return float(time.total - (0.0 if whole_step else left_out)) / pipeline
+
+
+def gains(name: str, prompt: float, output: float, batch: int) -> dict[str, float]:
+    """How many times faster NeuPIMs is than each baseline, for one of the paper's models.
+
+    Parameters
+    ----------
+    name : str
+        Key of `MODELS`.
+    prompt, output, batch
+        As for `lengths`.
+
+    Returns
+    -------
+    dict of str to float
+        Over ``"GPU"``, ``"NPU"``, an ``"NPU at bandwidth"``, which attends as fast as its memory
+        delivers the cache, and NPU and PIM ``"in turn"``.
+
+    Examples
+    --------
+    >>> print({k: round(v, 1) for k, v in gains("GPT3-7B", 80, 296, 512).items()})
+    {'GPU': 1.8, 'NPU': 5.6, 'NPU at bandwidth': 2.3, 'in turn': 1.3}
+    """
+    tag, tensor, pipeline = MODELS[choose(name, MODELS, "model of the paper")]
+    shape, requests = model(tag), lengths(prompt, output, batch)
+    alone = npu_only(tensor=tensor, pipeline=pipeline)
+    systems = {
+        "NPU": alone,
+        "NPU at bandwidth": replace(alone, exact_attention=False),
+        "in turn": naive(tensor=tensor, pipeline=pipeline),
+    }
+    own = neupims(tensor=tensor, pipeline=pipeline).decode(shape, requests).time
+    gpu = gpu_only_time(shape, requests, tensor=tensor, pipeline=pipeline)
+    others = {each: system.decode(shape, requests).time for each, system in systems.items()}
+    return {rival: time / own for rival, time in {"GPU": gpu, **others}.items()}
 
 
 def lengths(

@@ -57,7 +57,7 @@ def collectives_roofline(rows: Table) -> Times:
 
 
 def model_step(rows: Table) -> Times:
-    """Times of whole steps as sums of measured kernels, repeated as a benchmark repeats them [s]."""
+    """Times of whole steps as sums of measured kernels, each repeated as in a benchmark [s]."""
     library: Any = "tensorrt-llm" if "trtllm" in rows["kernel"][0] else "vllm"
     hardware = device(str(rows["device"][0]))
     time = step_time(_step(rows), hardware, precision=_PRECISION, library=library, warm=True)

@@ -29,6 +29,17 @@ class Axis:
         """The value at `position` with its unit."""
         return f"{self.texts[position]} {self.unit}".rstrip()
 
+    def write(self, value: Any) -> str:
+        """Any value, held or not, with its unit."""
+        if not self.is_number:
+            return self.text(self.position(value))
+        return f"{number(held(value, SHOWN_DIGITS))} {self.unit}".rstrip()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it counts things: every value is a whole number."""
+        return self.is_number and all(isinstance(value, int) for value in self.values)
+
     def position(self, value: Any) -> int:
         """The position of a value, or of its label.
 

@@ -103,13 +103,14 @@ class Drawing:
         """The drawing of a frame."""
         left = INSET if self.y is None else LEFT
         top = 0 if self.y is None else TOP
+        end = WIDTH - RIGHT
         height = top + self.height + BOTTOM
         marks = "".join(mark.svg(self.path(mark, frame)) for mark in self.marks)
         return (
             f'<svg class="kv-chart" viewBox="0 0 {WIDTH} {height:g}" role="img" font-size="13" '
             f'fill="currentColor" aria-label="{escape(description)}">'
             f"{self._still(left, top)}"
-            f'<svg x="{left - INSET}" y="{top - INSET}" width="{WIDTH - left}" '
+            f'<svg x="{left - INSET}" y="{top - INSET}" width="{end - left + 2 * INSET}" '
             f'height="{self.height + 2 * INSET:g}">{marks}</svg></svg>'
         )
 
@@ -125,7 +126,7 @@ class Drawing:
         for at, text in [(y(tick), y.text(tick)) for tick in y.ticks] if y else []:
             parts.append(f'<path {GRID} d="M{left} {top - INSET + at:g}H{end}"/>')
             parts.append(_text(left - 6, top - INSET + at + 4, text, "end"))
-        parts += [_text(left, top + at - INSET, label, "start") for at, label in self.rows]
+        parts += [_text(left + 3, top + at - INSET, label, "start") for at, label in self.rows]
         parts.append(_text((left + end) / 2, bottom + 37, self.x_label, "middle"))
         if self.y_label:
             parts.append(_text(2, 13, self.y_label, "start"))

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets
 
-from kvlib.widgets._axis import SHOWN_DIGITS, Axis
-from kvlib.widgets._text import held, number
+from kvlib.widgets._axis import Axis
 from kvlib.widgets._view import view
 
 if TYPE_CHECKING:
@@ -19,7 +18,10 @@ __all__ = ["panel"]
 
 PAUSE = 0.02  # seconds without a further change before the view is drawn again
 WIDE = {"description_width": "9rem"}
-PAPER = "background:white;color:#222;padding:0.6rem;max-width:36rem"
+PAPER = (
+    "background:white;color:#222;padding:0.6rem;max-width:50rem;"
+    "display:grid;grid-template-columns:1fr 26rem;gap:1rem;align-items:start"
+)
 
 
 def panel(widget: Explore) -> ipywidgets.VBox:
@@ -53,18 +55,12 @@ def panel(widget: Explore) -> ipywidgets.VBox:
 
 
 def _drawn(widget: Explore, values: dict[str, Any]) -> str:
-    texts = [_text(axis, values[axis.name]) for axis in widget.grid.axes]
+    texts = [axis.write(values[axis.name]) for axis in widget.grid.axes]
     try:
         frame = widget.ask(values)
     except Exception as error:  # noqa: BLE001 - a mistake in the reader's function is shown to them
         return f"<p>{escape(type(error).__name__)}: {escape(str(error))}</p>"
     return view(widget, frame, texts)
-
-
-def _text(axis: Axis, value: Any) -> str:
-    if axis.is_number:
-        return f"{number(held(value, SHOWN_DIGITS))} {axis.unit}".rstrip()
-    return axis.text(axis.position(value))
 
 
 def _select(axis: Axis, at: int) -> tuple[ipywidgets.Widget, ipywidgets.Widget]:
@@ -75,11 +71,7 @@ def _select(axis: Axis, at: int) -> tuple[ipywidgets.Widget, ipywidgets.Widget]:
 
 def _slider(axis: Axis, at: int) -> tuple[ipywidgets.Widget, ipywidgets.Widget]:
     """A slider over the held values, and a box that takes any number between the ends."""
-    kind = (
-        ipywidgets.BoundedIntText
-        if all(isinstance(value, int) for value in axis.values)
-        else ipywidgets.BoundedFloatText
-    )
+    kind = ipywidgets.BoundedIntText if axis.is_whole else ipywidgets.BoundedFloatText
     low, high = axis.values[0], axis.values[-1]
     box = kind(min=low, max=high, value=axis.values[at], step=None, layout={"width": "8rem"})
     slider = ipywidgets.SelectionSlider(

@@ -11,7 +11,7 @@ import numpy as np
 from kvlib.widgets._axis import Axis
 from kvlib.widgets._grid import Grid, Result
 from kvlib.widgets._scale import Scale
-from kvlib.widgets._view import view
+from kvlib.widgets._view import HIDDEN, view
 
 if TYPE_CHECKING:
     from kvlib.widgets._explore import Explore
@@ -33,11 +33,10 @@ def html(widget: Explore) -> str:
     return (
         f'<figure class="kv-explore" id="kv-{widget.name}">'
         f"<figcaption>{escape(widget.message)}</figcaption>"
-        f'<div class="kv-controls" hidden>{controls}</div>'
+        f'<div class="kv-controls" {HIDDEN}>{controls}</div>'
         f'<div class="kv-view">{view(widget, widget.frame(widget.start), texts)}</div>'
         '<p class="kv-said" role="status"></p>'
-        "<noscript><p>The controls of this figure need JavaScript; what is shown holds for "
-        "the values named in it.</p></noscript>"
+        "<noscript><p>Other values: run the cell, or allow this page its script.</p></noscript>"
         f'<script type="application/json">{held}</script></figure>'
     )
 

@@ -48,7 +48,7 @@ class Scale:
         power = math.log10(tick) if tick > 0 else 0.5
         if self.log and power.is_integer() and not -3 < power < 5:
             return f"10{str(int(power)).translate(SUPERSCRIPT)}"
-        return number(tick)
+        return number(tick, most=1e5)
 
 
 def linear(values: Iterable[float], start: float, end: float, *, tight: bool = False) -> Scale:

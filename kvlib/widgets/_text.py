@@ -25,19 +25,19 @@ def held(value: float, digits: int) -> float | int:
     return int(rounded) if rounded.is_integer() and abs(rounded) < 1e15 else rounded
 
 
-def number(value: float) -> str:
-    """A held number as it is shown.
+def number(value: float, most: float = PLAIN[1]) -> str:
+    """A held number as it is shown; from `most` on with a power of ten.
 
     Examples
     --------
-    >>> number(0.5), number(1365.3), number(1.25e-5)
-    ('0.5', '1365.3', '1.25 × 10⁻⁵')
+    >>> number(0.5), number(1365.3), number(1.25e-5), number(2e6, 1e5)
+    ('0.5', '1365.3', '1.25 × 10⁻⁵', '2 × 10⁶')
     """
     if value == 0:
         return "0"
     sign, size = "−" if value < 0 else "", abs(value)
     plain = format(Decimal(repr(size)), "f")
-    if PLAIN[0] <= size < PLAIN[1]:
+    if PLAIN[0] <= size < most:
         whole, _, rest = plain.partition(".")
         grouped = f"{int(whole):,}".replace(",", "\u202f") if len(whole) > 4 else whole
         return sign + grouped + (f".{rest}" if rest.strip("0") else "")

@@ -13,9 +13,10 @@ from kvlib.widgets._text import number
 if TYPE_CHECKING:
     from kvlib.widgets._explore import Explore
 
-__all__ = ["MISSING", "state", "view", "written"]
+__all__ = ["HIDDEN", "MISSING", "state", "view", "written"]
 
 MISSING = "not available"
+HIDDEN = 'hidden style="display:none"'  # twice, because JupyterLab drops the attribute
 
 
 def written(value: Value) -> str:
@@ -49,7 +50,8 @@ def view(widget: Explore, frame: Frame, texts: Sequence[str]) -> str:
         if result.length is None
     )
     reason = escape(frame.answer.reason)
-    why = f'<p class="kv-why"{"" if reason else " hidden"}>{MISSING.capitalize()}: {reason}</p>'
+    shown = "" if reason else f" {HIDDEN}"
+    why = f'<p class="kv-why"{shown}>{MISSING.capitalize()}: {reason}</p>'
     return (
         f'<table class="kv-numbers"><caption>{escape(state(widget, texts))}</caption>'
         f"<tbody>{rows}</tbody></table>{why}{_chart(widget, frame)}"

@@ -1,0 +1,74 @@
+"""The Python side of Live: runs a cell with what it needs, answers a widget's questions."""
+
+import ast
+import contextlib
+import io
+import json
+import os
+import traceback
+from typing import Any
+
+from needed import code_of, leading
+
+from kvlib.widgets import Explore
+from kvlib.widgets._live import axes, drawn
+
+os.environ["KVLIB_WIDGETS"] = "page"  # a widget shows the page's face; live.js enlivens it
+OWN = {"<this cell>", "<cells before>"}
+WIDGETS: dict[str, Explore] = {}
+
+
+def answer(what: str, given: str) -> str:
+    """Answer a message of the page; both are JSON."""
+    try:
+        found = {"run": run, "ask": ask}[what](**json.loads(given))
+    except ModuleNotFoundError as error:
+        name = (error.name or "").partition(".")[0]
+        found = {"missing": name, "error": f"{name} is not among what this page can load."}
+    except Exception as error:  # noqa: BLE001 - the reader's code: whatever it raises is shown
+        found = {"error": told(error)}
+    return json.dumps(found)
+
+
+def run(cells: list[str], place: int) -> dict[str, Any]:
+    """Run a cell after what it needs, in a namespace of its own."""
+    names: dict[str, Any] = {"__name__": "__main__"}
+    with contextlib.redirect_stdout(io.StringIO()):
+        exec(compile(leading(cells, place), "<cells before>", "exec"), names)
+    tree = ast.parse(code_of(cells[place]))
+    last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(tree, "<this cell>", "exec"), names)
+        found = {}
+        if last:
+            code = compile(ast.Expression(last.value), "<this cell>", "eval")
+            found = shown(eval(code, names))
+    return {"text": printed.getvalue(), **found}
+
+
+def shown(value: Any) -> dict[str, Any]:
+    """How a value is shown: a widget, HTML, or its text."""
+    if value is None:
+        return {}
+    if isinstance(value, Explore):
+        WIDGETS[value.name] = value
+        html = value._repr_mimebundle_()["text/html"]
+        return {"html": html, "widget": value.name, "axes": axes(value)}
+    if hasattr(value, "_repr_html_") and (html := value._repr_html_()):
+        return {"html": html}
+    return {"value": repr(value)}
+
+
+def ask(name: str, values: list[float]) -> dict[str, Any]:
+    """The view of a widget where its controls stand: a number, or a place in a list."""
+    return drawn(WIDGETS[name], values)
+
+
+def told(error: Exception) -> str:
+    """The error and the lines of the reader's code that led to it."""
+    lines = [f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())]
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if frame.filename in OWN]
+    lines += [f"  in {frame.filename.strip('<>')}, line {frame.lineno}" for frame in own]
+    return "\n".join(lines)
