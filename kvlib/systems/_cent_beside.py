@@ -43,9 +43,19 @@ def message(flits: Any, devices: int, *, binary: bool = True) -> Any:
         Devices that share the switch's lanes.
     binary : bool
         Whether the lane's GB/s are taken for GiB/s, as the authors' script does.
+
+    Raises
+    ------
+    ValueError
+        If there are more devices than lanes.
     """
     figures = device("cent-device").parameters
     lanes = figures["shared_lanes"] // devices
+    if not lanes:
+        raise ValueError(
+            f"devices = {devices} behind one switch of {figures['shared_lanes']:.0f} lanes leave "
+            f"none for some. Use at most {figures['shared_lanes']:.0f}."
+        )
     rate = lanes * figures["lane_bandwidth"] / 2 * (GiB / GB if binary else 1)
     return figures["cxl_round_trip"] + flits * figures["flit"] / rate
 
@@ -70,6 +80,8 @@ def within_block(hidden: int, wide: int, devices: int, sharing: int, *, binary: 
         Elements of the hidden state, and of the feed-forward network's.
     devices, sharing : int
         Devices in all, and those that share a block.
+    binary : bool
+        As in `message`.
 
     Examples
     --------

@@ -170,7 +170,7 @@ class Cent:
         >>> from kvlib import model
         >>> from kvlib.systems.cent import cent
         >>> print(f"{cent().power(model('llama-2-70b'), context=4096):.0f} W")
-        795 W
+        794 W
         """
         cost, banks = self._token(model, context)
         time = cost.total if "mean-power" in self.corrected else banks
@@ -199,6 +199,11 @@ class Cent:
         gap : int
             Contexts counted, one in so many.
 
+        Raises
+        ------
+        ValueError
+            If a number is not whole and above zero, or the gap is longer than prompt or answer.
+
         Examples
         --------
         The authors count one context in 128 and print 1185 tokens a second, 280.6 s, 0.693 J a
@@ -210,9 +215,14 @@ class Cent:
         >>> print(f"{found.rate['end2end']:.0f} token/s, {found.time['end2end']:.1f} s")
         1184 token/s, 280.8 s
         >>> print(f"{found.energy['end2end']:.3f} J, {found.power['end2end']:.0f} W")
-        0.692 J, 873 W
+        0.693 J, 873 W
         """
         whole(prompt=prompt, tokens=tokens, gap=gap)
+        if gap > min(prompt, tokens):
+            raise ValueError(
+                f"gap = {gap} leaves no context to count in prompt = {prompt} or tokens = "
+                f"{tokens}: it can be at most {min(prompt, tokens)}."
+            )
         stages = self.stages(model)
         queries = stages if batch is None else batch
         whole(batch=queries)

@@ -56,6 +56,13 @@ _LONG = 4096  # above this context the authors spread the values over all device
 class Wide(Runs):
     """A kind of table with a column for each metric of a run."""
 
+    measured = "PIM latency"
+
+    @property
+    def shape(self) -> tuple[str, ...]:
+        """Columns that say what was run."""
+        return tuple(self.run)
+
     @property
     def columns(self) -> dict[str, Any]:
         """All columns and their readers."""
