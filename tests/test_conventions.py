@@ -16,7 +16,9 @@ MODULES = sorted(
     for module in pkgutil.walk_packages(kvlib.__path__, "kvlib.")
     if not module.name.endswith("__main__")
 )
-NEED_MORE_THAN_NUMPY = ("kvlib.placement", "kvlib.sweep", "kvlib.plotting", "kvlib.widgets")
+NEED_MORE_THAN_NUMPY = (
+    "kvlib.placement", "kvlib.plotting", "kvlib.sweep", "kvlib.validation.placing", "kvlib.widgets",
+)  # fmt: skip
 OPTIONAL = ("xarray", "scipy", "pandas", "matplotlib", "ipywidgets", "IPython", "threadpoolctl")
 
 

@@ -27,6 +27,7 @@ from kvlib.placement import (
     bandwidth_stripe,
     bank_level_site,
     best_single,
+    best_stripe,
     coolest_near,
     costs,
     evaluate,
@@ -58,8 +59,9 @@ STORE = Site(name="a", bandwidth=1, peak=0, capacity=1)
 TWO = System("two", (GPU, PIM), {("gpu", "pim"): NVLINK}, "gpu")
 CACHE = pieces(State([Requests(LLAMA, [6000] * 32, prefix=4000), Requests(LLAMA, [2000] * 32)]))
 
-FREE = {"best single": best_single, "bandwidth stripe": bandwidth_stripe, "rates": rate_stripe,
-        "blind": nature_blind, "layers": per_layer, "flexgen": flexgen_fractions,
+FREE = {"best single": best_single, "bandwidth stripe": bandwidth_stripe,
+        "rates": rate_stripe, "best stripe": best_stripe, "blind": nature_blind,
+        "layers": per_layer, "flexgen": flexgen_fractions,
         "newest": newest_first, "mass": attention_mass, "greedy": greedy}  # fmt: skip
 NEAR = {"offloaded": offloaded, "coolest": coolest_near, "threshold": threshold,
         "shared": shared_near}  # fmt: skip

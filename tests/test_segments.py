@@ -63,7 +63,7 @@ def test_no_split_loses_a_byte_or_changes_the_reuse(state, axes):
     for r in split.reuse:
         assert np.isclose(r, whole.reuse).any()
     assert np.all(split.touched <= split.bytes * (1 + 1e-12))
-    assert len(merge(split)) == len(split)
+    assert len(merge(split)) <= len(split)
     assert len(set(split.names)) == len(split)
 
 

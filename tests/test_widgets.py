@@ -21,7 +21,10 @@ from kvlib.roofline import bounds
 from kvlib.units import us
 from kvlib.widgets import _explore as module
 from kvlib.widgets import bars, explore, lines, timeline
+from kvlib.widgets._held import PAGES
 from kvlib.widgets._jupyter import panel
+from kvlib.widgets._live import axes, drawn
+from kvlib.widgets._page import data as page_data
 from kvlib.widgets._page import html
 from kvlib.widgets._scale import linear as linear_scale
 from kvlib.widgets._scale import logarithmic
@@ -474,6 +477,42 @@ def test_quick_changes_are_drawn_once():
 
     asyncio.run(drag())
     assert calls == [8]
+
+
+def test_a_live_page_is_given_any_value():
+    shown = widget(chart=lines("rows", ["time [µs]"], log="xy"))
+    assert axes(shown) == [{"numbers": ROWS, "whole": True}, {"numbers": None, "whole": False}]
+    found = drawn(shown, [100.4, 1])
+    assert found["texts"] == ["100", "H100"]
+    assert f">{number(held(layer(100, GPUS['H100'])['time [µs]'], 4))}</td>" in found["view"]
+    assert found["view"].count("L") == len(ROWS)  # the curve goes through the value asked for
+    assert drawn(shown, [1e9, 0])["texts"] == ["4096", "A100"]
+
+
+@pytest.mark.parametrize("chart", [None, lines("x", ["y"])])
+def test_a_live_page_reads_its_grid_back(chart):
+    calls = []
+
+    def counted(x, way):
+        calls.append(x)
+        if x == 2 and way == "up":
+            raise ValueError("two does not go up")
+        return {"y": 1 / x, "z [s]": None if x == 3 else 5, "way": way, "array": [x, np.nan, 1.5]}
+
+    def made():
+        return one(counted, x=[1, 2, 3, 4], way=["up", "down"], chart=chart)
+
+    first = made()
+    assert len(calls) > 8
+    calls.clear()
+    token = PAGES.set({"one": json.loads(json.dumps(page_data(first)))})
+    try:
+        assert html(made()) == html(first)
+        assert calls == [1]
+        again = one(counted, x=[1, 2, 3, 5], way=["up", "down"])
+        assert again.at(x=5)["y"] == 0.2, "other axes are another grid"
+    finally:
+        PAGES.reset(token)
 
 
 def test_the_page_is_not_sent_a_live_view(monkeypatch):

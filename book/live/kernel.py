@@ -11,6 +11,7 @@ from typing import Any
 from needed import code_of, leading
 
 from kvlib.widgets import Explore
+from kvlib.widgets._held import PAGES
 from kvlib.widgets._live import axes, drawn
 
 os.environ["KVLIB_WIDGETS"] = "page"  # a widget shows the page's face; live.js enlivens it
@@ -30,8 +31,14 @@ def answer(what: str, given: str) -> str:
     return json.dumps(found)
 
 
-def run(cells: list[str], place: int) -> dict[str, Any]:
-    """Run a cell after what it needs, in a namespace of its own."""
+def run(cells: list[str], place: int, held: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Run a cell after what it needs, in a namespace of its own.
+
+    `held` is what its widget holds on the page, by the widget's name, while nothing is edited.
+    """
+    PAGES.set(held or {})
+    ast.parse(code_of(cells[place]))
+    cells = [cell if at == place or is_python(cell) else "" for at, cell in enumerate(cells)]
     names: dict[str, Any] = {"__name__": "__main__"}
     with contextlib.redirect_stdout(io.StringIO()):
         exec(compile(leading(cells, place), "<cells before>", "exec"), names)
@@ -47,6 +54,15 @@ def run(cells: list[str], place: int) -> dict[str, Any]:
     return {"text": printed.getvalue(), **found}
 
 
+def is_python(cell: str) -> bool:
+    """Whether a cell can be read; one that a reader has half edited must not stop the others."""
+    try:
+        ast.parse(code_of(cell))
+    except SyntaxError:
+        return False
+    return True
+
+
 def shown(value: Any) -> dict[str, Any]:
     """How a value is shown: a widget, HTML, or its text."""
     if value is None:
@@ -60,8 +76,10 @@ def shown(value: Any) -> dict[str, Any]:
     return {"value": repr(value)}
 
 
-def ask(name: str, values: list[float]) -> dict[str, Any]:
+def ask(cells: list[str], place: int, name: str, values: list[float]) -> dict[str, Any]:
     """The view of a widget where its controls stand: a number, or a place in a list."""
+    if name not in WIDGETS:  # this kernel is a new one
+        run(cells, place)
     return drawn(WIDGETS[name], values)
 
 

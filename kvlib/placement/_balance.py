@@ -121,6 +121,6 @@ def _fits(cost: Costs, share: Array) -> bool:
     """Whether no memory overflows."""
     held = np.einsum("mpo,po->m", cost.homes, share)
     return all(
-        size <= max(cost.case.room(memory), 0.0) * (1 + 1e-12)
+        size <= max(cost.case.room(memory), 0.0) * (1 + 1e-9)
         for memory, size in zip(cost.case.system.memories, held, strict=True)
     )

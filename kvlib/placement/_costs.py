@@ -41,6 +41,8 @@ class Costs:
         Number of the site that works.
     scores : array of shape (resources, executors, 2)
         Time of a byte of scores that leaves an executor, or comes to it [s/B].
+    case : Case
+        What was costed.
     """
 
     resources: tuple[str, ...]

@@ -13,8 +13,10 @@ __all__ = ["fill", "fill_in_order"]
 Array = NDArray[Any]
 
 
-def fill(case: Case, weights: Array) -> Placement | Shortage:
-    """Share out every piece in proportion to weights; what finds its memories full goes anywhere.
+def fill(
+    case: Case, weights: Array, spill: Array, memories: Sequence[str] | None = None
+) -> Placement | Shortage:
+    """Share out every piece in proportion to weights; what finds its memories full is spilt.
 
     Parameters
     ----------
@@ -22,14 +24,18 @@ def fill(case: Case, weights: Array) -> Placement | Shortage:
         What to place.
     weights : array of shape (pieces, options)
         Where a piece would go. Pieces that no step reads take the room that the others leave.
+    spill : array of shape (pieces, options)
+        Weights for what finds no room there.
+    memories : sequence of str, optional
+        Memories that may be used; all unless given.
     """
-    if (short := case.shortage()) is not None:
+    if (short := case.shortage(memories)) is not None:
         return short
-    shelf = _Shelf(case)
+    shelf = _Shelf(case, case.system.memories if memories is None else memories)
     active = (case.pieces.touched > 0) * 1.0
     for wanted in (active, 1.0 - active):
         left = shelf.put(weights, wanted)
-        shelf.put(np.ones_like(weights), left)
+        shelf.put(np.ones_like(spill), shelf.put(spill, left))
     return shelf.placement()
 
 
@@ -51,7 +57,7 @@ def fill_in_order(
     """
     if (short := case.shortage({case.system.options[o].home for o in options})) is not None:
         return short
-    shelf = _Shelf(case)
+    shelf = _Shelf(case, case.system.memories)
     order = np.asarray(options)
     for rank in np.unique(ranks):
         left = (ranks == rank) * 1.0
@@ -64,16 +70,16 @@ def fill_in_order(
 class _Shelf:
     """Shares placed so far, and the room that is left."""
 
-    def __init__(self, case: Case) -> None:
+    def __init__(self, case: Case, memories: Sequence[str]) -> None:
         self.case = case
         self.homes = np.array([option.home for option in case.system.options])
         self.share = np.zeros((len(case.pieces), len(self.homes)))
-        self.rooms = {name: max(case.room(name), 0.0) for name in case.system.memories}
+        self.rooms = {name: max(case.room(name), 0.0) for name in memories}
 
     def put(self, weights: Array, left: Array) -> Array:
         """Place what is left of each piece, and return what is left then."""
         for _ in range(len(self.rooms) + 1):  # each round but the last fills a memory
-            there = np.array([self.rooms[home] > 0 for home in self.homes])
+            there = np.array([self.rooms.get(home, 0.0) > 0 for home in self.homes])
             total = (weights * there).sum(axis=1, keepdims=True)
             want = np.divide(weights * there, total, out=np.zeros(weights.shape), where=total > 0)
             want *= left[:, None]

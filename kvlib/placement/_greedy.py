@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kvlib.placement._balance import coolest_near
 from kvlib.placement._case import Case, Placement
 from kvlib.placement._costs import Costs, costs
-from kvlib.placement._rules import Result, best_single, rate_stripe
+from kvlib.placement._rules import Result, best_single, best_stripe, newest_first
 
 __all__ = ["greedy"]
 
@@ -17,7 +18,8 @@ Array = NDArray[Any]
 def greedy(case: Case, *, steps: tuple[float, ...] = (1 / 4, 1 / 16, 1 / 64)) -> Result:
     """Move shares from the busiest resource to where the step becomes shortest, until none helps.
 
-    It starts from rate striping and from the best single site and keeps the better end. So without
+    It starts from the best rate striping, the best single site, the fastest memories filled first,
+    and, for each near memory, the coolest pieces put there; it keeps the best end. So without
     capacity limits and link costs it takes at most as many times the optimum as there are sites, as
     striping does; nothing is promised where memories are full.
 
@@ -34,7 +36,10 @@ def greedy(case: Case, *, steps: tuple[float, ...] = (1 / 4, 1 / 16, 1 / 64)) ->
         A shortage, which is false, if the cache does not fit.
     """
     cost = costs(case)
-    starts = (rate_stripe(case), best_single(case))
+    hub = case.system.hub
+    starts = [best_stripe(case), best_single(case), newest_first(case)]
+    starts += [coolest_near(case, o.executor) for o in case.system.options
+               if o.executor != hub and case.system.memory(o.executor) == o.home]  # fmt: skip
     fits = [start.share for start in starts if isinstance(start, Placement)]
     if not fits:
         return starts[0]
@@ -64,7 +69,7 @@ def _best_move(
 ) -> tuple[int, int, int, float] | None:
     """Piece, source, target and amount of the move after which its stage waits least."""
     loads = cost.loads(share)
-    free = rooms - at @ (case.pieces.bytes @ share)
+    free = np.maximum(rooms - at @ (case.pieces.bytes @ share), 0.0)
     found: tuple[float, tuple[int, int, int, float]] | None = None
     for piece in range(len(share)):
         load = loads[cost.stages[piece]]

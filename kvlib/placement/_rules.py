@@ -4,19 +4,22 @@ All rules see the same sites and costs. Each returns a `Placement`, or a `Shorta
 false, if the cache does not fit where the rule puts it.
 """
 
+from collections.abc import Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kvlib.checks import choose
 from kvlib.placement._case import Case, Placement, Shortage
 from kvlib.placement._costs import Costs, costs
 from kvlib.placement._fill import fill, fill_in_order
 from kvlib.placement._optimum import optimum
 
 __all__ = [
-    "Result", "bandwidth_stripe", "best_single", "flexgen_fractions", "nature_blind",
-    "newest_first", "offloaded", "per_layer", "rate_stripe", "recency", "single",
+    "Result", "bandwidth_stripe", "best_single", "best_stripe", "flexgen_fractions",
+    "nature_blind", "newest_first", "offloaded", "per_layer", "rate_stripe", "recency", "single",
 ]  # fmt: skip
 
 Array = NDArray[Any]
@@ -65,21 +68,33 @@ def bandwidth_stripe(case: Case) -> Result:
     -----
     BATMAN's rule (MEMSYS 2017) for any number of memories.
     """
-    system, cost = case.system, costs(case)
-    bandwidth = np.array([system[option.home].bandwidth for option in system.options])
-    return fill(case, _ways(cost, streams=True) * bandwidth)
+    system, ways = case.system, _ways(costs(case), "fastest")
+    weights = ways * np.array([system[option.home].bandwidth for option in system.options])
+    return fill(case, weights, weights)
 
 
-def rate_stripe(case: Case) -> Result:
+def rate_stripe(
+    case: Case, memories: Sequence[str] | None = None, ways: str | None = None
+) -> Result:
     r"""Split every piece in proportion to its own rates: the opponent that counts.
 
     .. math:: x_{ps} \propto a_s\, e_{ps}
 
     The rate of a way to serve a piece is that of the slowest resource it needs, links included. Of
-    two processors that take turns in one memory, the faster one works; streams are used where the
-    piece, alone, would be served sooner with them. :math:`a_s = 1`, unless the hub has other work
-    meanwhile, as in an overlapped schedule: then a is the part of the step for which it is free,
-    such that all would end together.
+    two processors that take turns in one memory, the faster one works. :math:`a_s = 1`, unless the
+    hub has other work meanwhile, as in an overlapped schedule: then a is the part of the step for
+    which it is free, such that all would end together. What finds a memory full goes to the others,
+    there by its rates as well.
+
+    Parameters
+    ----------
+    case : Case
+        What to place.
+    memories : sequence of str, optional
+        Memories to stripe over; all unless given.
+    ways : {"local", "fastest", "all"}, optional
+        Whether pieces are worked on where they live, in the fastest way from there, or in all ways
+        at once; for each piece what would be best if it were alone unless given.
 
     Notes
     -----
@@ -87,38 +102,73 @@ def rate_stripe(case: Case) -> Result:
     that differ in more than bandwidth.
     """
     cost, system = costs(case), case.system
+    chosen = system.memories if memories is None else memories
     rates = 1.0 / np.maximum(cost.use.max(axis=0), 1e-30)
-    local, streaming = (_ways(cost, streams=each) * rates for each in (False, True))
-    alone = [
-        np.einsum("rpo,po->rp", cost.use, w / w.sum(axis=1, keepdims=True)).max(axis=0)
-        for w in (local, streaming)
-    ]
-    weights = np.where((alone[0] <= alone[1])[:, None], local, streaming)
+    rates *= np.isin([option.home for option in system.options], chosen)
+    weights = {each: _ways(cost, each) * rates for each in (_WAYS if ways is None else (ways,))}
+    with np.errstate(invalid="ignore"):  # where there is no such way
+        alone = [
+            np.einsum("rpo,po->rp", cost.use, w / w.sum(axis=1, keepdims=True)).max(axis=0)
+            for w in weights.values()
+        ]
+    best = np.argmin(np.nan_to_num(alone, nan=np.inf), axis=0)
+    striped = np.stack(list(weights.values()))[best, np.arange(len(best))]
     active = case.pieces.touched > 0
     hub = np.arange(len(system.options)) == system.local(system.hub)
     for stage, fixed in enumerate(cost.fixed[:, system.index(system.hub)]):
         here = (cost.stages == stage) & active
-        if fixed > 0 and here.any():
-            weights[here] *= np.where(hub, _free(weights[here], hub, float(fixed)), 1.0)
-    weights[~active] = 1.0
-    return fill(case, weights)
+        if fixed > 0 and here.any() and system.hub in chosen:
+            striped[here] *= np.where(hub, _free(striped[here], hub, float(fixed)), 1.0)
+    striped[~active] = 1.0
+    return fill(case, striped, _ways(cost, "all") * rates, memories)
 
 
-def _ways(cost: Costs, *, streams: bool) -> Array:
+_WAYS = ("local", "fastest", "all")
+
+
+def best_stripe(case: Case) -> Result:
+    """Stripe by rates over the memories and in the ways for which the step is shortest.
+
+    Striping over all memories starts sites that take longer to start than they save.
+    """
+    cost, memories = costs(case), case.system.memories
+    found = [
+        rate_stripe(case, chosen, ways)
+        for count in range(1, len(memories) + 1)
+        for chosen in combinations(memories, count)
+        for ways in (None, *_WAYS)
+    ]
+    if fits := [each for each in found if isinstance(each, Placement)]:
+        return min(fits, key=lambda each: cost.time(each.share))
+    return found[-1]
+
+
+def _ways(cost: Costs, which: str) -> Array:
     """Mark the ways to serve each piece that go together, of shape (pieces, options).
 
-    From each memory, the fastest way, and other processors there if they do not take turns.
+    Where processors take turns in a memory, only one of them.
     """
+    choose(which, _WAYS, "choice of ways")
     system, times = cost.case.system, cost.use.max(axis=0)
     marks = np.zeros(times.shape)
+    every = np.arange(len(times))
     for memory in system.memories:
         ways = [o for o, option in enumerate(system.options) if option.home == memory]
         local = [o for o in ways if system.memory(system.options[o].executor) == memory]
-        if usable := ways if streams or not local else local:
-            best = np.array(usable)[np.argmin(times[:, usable], axis=1)]
-            marks[np.arange(len(times)), best] = 1.0
-            if memory not in system.shared and len(local) > 1:
-                marks[np.ix_(np.isin(best, local), np.array(local))] = 1.0
+        if memory in system.shared:  # the fastest of those that take turns
+            fastest = np.array(local)[np.argmin(times[:, local], axis=1)]
+            here = np.eye(times.shape[1])[fastest]
+        else:
+            here = np.zeros(times.shape)
+            here[:, local] = 1.0
+        best = np.array(ways)[np.argmin(times[:, ways], axis=1)]
+        if which == "all":
+            here[:, [o for o in ways if o not in local]] = 1.0
+        elif which == "fastest" or not local:
+            streamed = ~np.isin(best, local)
+            here[streamed] = 0.0
+            here[every[streamed], best[streamed]] = 1.0
+        marks += here
     return marks
 
 
@@ -158,14 +208,17 @@ def flexgen_fractions(case: Case) -> Result:
     Where times add up, the memory with the least time is filled first. Weights and activations stay
     at the hub; `flexgen_policy` is the program with all three, :cite:t:`sheng2023flexgen`.
     """
-    times = costs(case).use[: len(case.system.sites)].sum(axis=(0, 1))
-    return fill_in_order(case, list(np.argsort(times)), ranks=np.zeros(len(case.pieces)))
+    return fill_in_order(case, _fastest_first(case), ranks=np.zeros(len(case.pieces)))
 
 
 def newest_first(case: Case) -> Result:
     """Keep the newest tokens in the fastest memory, older ones in slower ones, idle ones last."""
-    times = costs(case).use.max(axis=0).sum(axis=0)
-    return fill_in_order(case, list(np.argsort(times)), ranks=recency(case))
+    return fill_in_order(case, _fastest_first(case), ranks=recency(case))
+
+
+def _fastest_first(case: Case) -> list[int]:
+    """Ways to serve the whole cache, the fastest first."""
+    return list(np.argsort(costs(case).use.max(axis=0).sum(axis=0)))
 
 
 def recency(case: Case) -> Array:

@@ -42,6 +42,8 @@ def gpu_site(
         Part of the memory that an engine plans with.
     head_dim : int
         Elements of a head.
+    name : str
+        Its name in the system.
 
     Raises
     ------
@@ -95,6 +97,8 @@ def bank_level_site(
         Units of one device.
     count : int
         Devices.
+    name : str
+        Its name in the system.
     context, head_dim : int
         Sizes at which they are timed.
     precision : str

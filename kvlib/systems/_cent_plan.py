@@ -44,7 +44,8 @@ def pipeline_plan(
 ) -> Plan:
     """Schedule of a few blocks with a query in each, for some tokens of every query.
 
-    A picture of the pipeline, with as many queries as blocks and a model of so many blocks.
+    A picture of the pipeline, of a model with so many blocks and with as many queries; each stage
+    carries the number of its query.
 
     Examples
     --------
@@ -58,7 +59,7 @@ def pipeline_plan(
     time = float(system.block(model, context=context).time)
     chains = [
         [
-            Stage(f"query {query + 1}", f"block {number + 1}", time)
+            Stage(str(query + 1), f"block {number + 1}", time)
             for _ in range(tokens)
             for number in range(blocks)
         ]

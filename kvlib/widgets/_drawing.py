@@ -24,10 +24,14 @@ GRID = 'stroke="currentColor" stroke-opacity="0.18"'
 
 @dataclass(frozen=True)
 class Frame:
-    """What is shown at one moment: the answer, and those along the chart's axis if it has one."""
+    """What is shown at one moment: the answer; where the chart has an axis, those along it too.
+
+    `places` are the values of that axis for which `along` has answers, `position` the present one.
+    """
 
     answer: Answer
     along: tuple[Answer, ...] = ()
+    places: tuple[float, ...] = ()
     position: float | None = None
 
 
@@ -83,7 +87,7 @@ class Drawing:
         elif mark.shape == "dot":
             across, up = [frame.position], _many(values.get(mark.y[0]))
         else:
-            across = [*self.axis_values]
+            across = [*frame.places]
             up = [one for answer in frame.along for one in _many(answer.values.get(mark.y[0]))]
         places = [
             None if h is None or v is None or self.y is None else (self.x(h), self.y(v))

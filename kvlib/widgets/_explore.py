@@ -11,6 +11,7 @@ from kvlib.widgets._axis import axis
 from kvlib.widgets._chart import Chart
 from kvlib.widgets._drawing import Drawing, Frame
 from kvlib.widgets._grid import Grid, fill, fitted
+from kvlib.widgets._held import PAGES, grid_of
 from kvlib.widgets._page import html
 from kvlib.widgets._view import state, written
 
@@ -68,17 +69,18 @@ class Explore:
         which = [axis.name for axis in self.grid.axes].index(self.drawing.axis)
         before, after = positions[:which], positions[which + 1 :]
         along = (self.grid.at((*before, at, *after)) for at in range(self.grid.shape[which]))
-        value = self.drawing.axis_values[positions[which]]
-        return Frame(self.grid.at(positions), tuple(along), value)
+        values = self.drawing.axis_values
+        return Frame(self.grid.at(positions), tuple(along), values, values[positions[which]])
 
     def ask(self, values: Mapping[str, Any]) -> Frame:
         """What a live kernel shows: the function asked anew, at values that need not be held."""
         now = self._answer(values)
         if self.drawing is None or self.drawing.axis is None:
             return Frame(now)
-        name = self.drawing.axis
-        along = (self._answer({**values, name: value}) for value in self.drawing.axis_values)
-        return Frame(now, tuple(along), values[name])
+        name, here = self.drawing.axis, values[self.drawing.axis]
+        places = tuple(sorted({*self.drawing.axis_values, here}))
+        along = (now if at == here else self._answer({**values, name: at}) for at in places)
+        return Frame(now, tuple(along), places, here)
 
     def _answer(self, values: Mapping[str, Any]) -> Answer:
         found = answer(self.function, values, self.digits)
@@ -177,7 +179,9 @@ def explore(
     begin = tuple(
         own.position(start[own.name]) if start and own.name in start else 0 for own in controls
     )
-    grid = fill(function, controls, begin, digits, vectorised=vectorised)
+    page = PAGES.get().get(identity)
+    grid = grid_of(page, function, controls, begin, digits) if page else None
+    grid = grid or fill(function, controls, begin, digits, vectorised=vectorised)
     drawing = chart.fit(grid) if chart is not None else None
     widget = Explore(function, identity, message.strip(), grid, begin, drawing, digits)
     if (size := len(html(widget).encode())) > BYTES:

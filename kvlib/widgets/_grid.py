@@ -12,7 +12,7 @@ from kvlib.widgets._answer import NO_ANSWER, Answer, Function, Value, name_of, r
 from kvlib.widgets._axis import Axis
 from kvlib.widgets._text import split_unit
 
-__all__ = ["POINTS", "Grid", "Result", "fill", "fitted"]
+__all__ = ["POINTS", "Grid", "Result", "agree", "fill", "first_answer", "fitted", "results_of"]
 
 POINTS = 10_000
 """The most points that a grid may have."""
@@ -99,26 +99,44 @@ def fill(
             f"the grid of {written} = {math.prod(shape)} points is over the budget of {POINTS}: "
             "give fewer values per axis, or fewer axes."
         )
-    first = _read(_called(function, axes, start), function, axes, start, digits)
-    if not first.values or None in first.values.values():
-        raise ValueError(
-            f"{_where(axes, start)}, the start, has no answer ({first.reason}): start elsewhere."
-        )
+    first = first_answer(function, axes, start, digits)
     asked = _asked_at_once if vectorised else _asked_one_by_one
     answers = {
         positions: fitted(found, first, _where(axes, positions))
         for positions, found in asked(function, axes, digits)
     }
-    if vectorised and not _agree(answers[start].values, first.values, digits):
+    if vectorised and not agree(answers[start].values, first.values, digits):
         raise ValueError(
             f"{name_of(function)}() gives {dict(answers[start].values)} for arrays but "
             f"{dict(first.values)} for numbers at {_where(axes, start)}: drop vectorised=True."
         )
-    results = tuple(
+    return Grid(axes, results_of(first), tuple(answers[point] for point in np.ndindex(*shape)))
+
+
+def first_answer(
+    function: Function, axes: tuple[Axis, ...], start: tuple[int, ...], digits: int
+) -> Answer:
+    """The answer at the start, after which the others are modelled.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    first = _read(_called(function, axes, start), function, axes, start, digits)
+    if not first.values or None in first.values.values():
+        raise ValueError(
+            f"{_where(axes, start)}, the start, has no answer ({first.reason}): start elsewhere."
+        )
+    return first
+
+
+def results_of(first: Answer) -> tuple[Result, ...]:
+    """What the function answers to, by its first answer."""
+    return tuple(
         Result(name, isinstance(value, str), len(value) if isinstance(value, tuple) else None)
         for name, value in first.values.items()
     )
-    return Grid(axes, results, tuple(answers[point] for point in np.ndindex(*shape)))
 
 
 def _read(
@@ -218,7 +236,9 @@ def _shape(values: Mapping[str, Value]) -> dict[str, str]:
     return {name: of(value) for name, value in values.items()}
 
 
-def _agree(one: Mapping[str, Value], other: Mapping[str, Value], digits: int) -> bool:
+def agree(one: Mapping[str, Value], other: Mapping[str, Value], digits: int) -> bool:
+    """Whether two answers are the same but for rounding."""
+
     def near(a: Value, b: Value) -> bool:
         if isinstance(a, float | int) and isinstance(b, float | int):
             return math.isclose(a, b, rel_tol=2 * 10.0 ** (1 - digits))

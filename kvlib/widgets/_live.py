@@ -27,12 +27,13 @@ def drawn(widget: Explore, values: Sequence[float]) -> dict[str, Any]:
 
     Parameters
     ----------
+    widget : Explore
+        The widget.
     values : sequence of float
         For each axis its number, held or not; for a select the place of the choice.
     """
     point = {
-        axis.name: _value(axis, value)
-        for axis, value in zip(widget.grid.axes, values, strict=True)
+        axis.name: _value(axis, value) for axis, value in zip(widget.grid.axes, values, strict=True)
     }
     texts = [axis.write(point[axis.name]) for axis in widget.grid.axes]
     return {"view": view(widget, widget.ask(point), texts), "texts": texts}

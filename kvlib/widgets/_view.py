@@ -33,6 +33,8 @@ def state(widget: Explore, texts: Sequence[str]) -> str:
 
     Parameters
     ----------
+    widget : Explore
+        The widget.
     texts : sequence of str
         The value of each control, with its unit.
     """
