@@ -7,7 +7,7 @@ import numpy as np
 
 from kvlib.checks import whole
 from kvlib.segments._nature import ranges
-from kvlib.segments._pieces import SUMS, Column, Pieces, concatenate
+from kvlib.segments._pieces import SUMS, Column, Pieces, concatenate, merge
 
 __all__ = ["by_head", "by_layer", "by_part", "by_tokens"]
 
@@ -102,7 +102,7 @@ def by_tokens(split: Pieces, *, sinks: int, recent: int) -> Pieces:
     """
     whole(True, sinks=sinks, recent=recent)
     found = [part for i in range(len(split)) for part in _by_tokens(split.take([i]), sinks, recent)]
-    return concatenate(found)
+    return merge(concatenate(found))  # ranges of two natures can be alike
 
 
 def _by_tokens(one: Pieces, sinks: int, recent: int) -> Iterator[Pieces]:
