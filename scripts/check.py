@@ -51,7 +51,7 @@ def pytest(*arguments: str) -> tuple[str, ...]:
 
 NBVAL = ("--nbval", "--nbval-cell-timeout=600", "--nbval-kernel-name=python3")
 SHARED_OUT = ("-n", "2", "--dist", "loadfile")  # a chapter stays in one process: it has one kernel
-BY_PAGE = ("-n", "2", "--dist", "loadgroup")  # a page is opened once, and looked at in many ways
+BY_PAGE = ("-n", "2", "--dist", "worksteal")  # neighbouring tests share a page: halves, not turns
 BROWSER = "tests/browser"
 GUARDS = "tests/test_guards_bite.py"  # builds small books: slow, and needs nothing of the others
 # The longest first, so that they share the cores.

@@ -467,16 +467,33 @@ def test_quick_changes_are_drawn_once():
         calls.append(x)
         return x
 
-    live = panel(one(counted, x=list(range(10))))
+    live = panel(one(counted, x=[float(x) for x in range(10)]))
     calls.clear()
 
     async def drag():
         for value in range(1, 9):
-            boxes(live)[0].value = value
+            boxes(live)[0].value = value + 0.5
         await asyncio.sleep(0.1)
 
     asyncio.run(drag())
-    assert calls == [8]
+    assert calls == [8.5]
+
+
+def test_what_is_held_is_not_asked_again():
+    calls = []
+
+    def counted(x, y):
+        calls.append(x)
+        return {"sum": x + y}
+
+    shown = one(counted, x=[1, 2, 3], y=[1, 2], chart=lines("x", ["sum"]))
+    calls.clear()
+    assert shown.ask({"x": 2, "y": 1}).answer.values == {"sum": 3}
+    assert calls == []
+    assert shown.ask({"x": 2.5, "y": 1}).answer.values == {"sum": 3.5}
+    assert calls == [2.5], "the curve is held"
+    shown.ask({"x": 2.5, "y": 1.5})
+    assert sorted(calls) == [1, 2, 2.5, 2.5, 3]
 
 
 def test_a_live_page_is_given_any_value():

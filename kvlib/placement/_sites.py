@@ -87,6 +87,9 @@ def bank_level_site(
 ) -> Site:
     """Units beside DRAM banks, with what their timing model sustains on decode attention.
 
+    They read a column anew for each `pim.reuse` queries, so the energy of reading goes with the
+    operations.
+
     Bandwidth is that of one query on a cache of `context` tokens, peak that of sixteen; rows to
     open, vectors to write, results to read and refresh are counted. Every channel has as many heads
     to work on as every other.
@@ -132,9 +135,16 @@ def bank_level_site(
         beside=beside,
         dual_row_buffers=pim.dual_row_buffers,
         latency=latency,
-        energy_per_byte=pim.energy,
-        energy_per_flop=pim.unit_energy,
+        energy_per_byte=None if pim.energy is None else 0.0,
+        energy_per_flop=_unit_energy(pim, itemsize(precision)),
     )
+
+
+def _unit_energy(pim: BankPim, element_bytes: float) -> float | None:
+    """Energy of one operation with its part of the reads from the cells [J/flop]."""
+    if pim.energy is None or pim.unit_energy is None:
+        return None
+    return pim.unit_energy + pim.energy * element_bytes / (2.0 * pim.reuse)
 
 
 def module_level_site(

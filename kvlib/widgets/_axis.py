@@ -48,13 +48,20 @@ class Axis:
         ValueError
             If the axis does not hold it.
         """
-        for position, (own, text) in enumerate(zip(self.values, self.texts, strict=True)):
-            if own is value or (isinstance(value, str) and value == text):
+        place = self.find(value)
+        if place is None and value in self.texts:
+            place = self.texts.index(value)
+        if place is None:
+            listed = ", ".join(self.texts)
+            raise ValueError(f"{self.name} = {value!r} is not held. Held: {listed}.")
+        return place
+
+    def find(self, value: Any) -> int | None:
+        """The position of a value, or None if it is not held."""
+        for position, own in enumerate(self.values):
+            if own is value or (self.is_number and own == value):
                 return position
-            if self.is_number and own == value:
-                return position
-        listed = ", ".join(self.texts)
-        raise ValueError(f"{self.name} = {value!r} is not held. Held: {listed}.")
+        return None
 
 
 def axis(name: str, given: Any, label: str | None = None) -> Axis:

@@ -73,7 +73,7 @@ class Explore:
         return Frame(self.grid.at(positions), tuple(along), values, values[positions[which]])
 
     def ask(self, values: Mapping[str, Any]) -> Frame:
-        """What a live kernel shows: the function asked anew, at values that need not be held."""
+        """What a live kernel shows, at values that need not be held: then the function is asked."""
         now = self._answer(values)
         if self.drawing is None or self.drawing.axis is None:
             return Frame(now)
@@ -83,6 +83,9 @@ class Explore:
         return Frame(now, tuple(along), places, here)
 
     def _answer(self, values: Mapping[str, Any]) -> Answer:
+        places = [own.find(values[own.name]) for own in self.grid.axes]
+        if None not in places:
+            return self.grid.at(tuple(place for place in places if place is not None))
         found = answer(self.function, values, self.digits)
         return fitted(found, self.grid.at(self.start), "these values")
 

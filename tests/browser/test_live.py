@@ -12,7 +12,7 @@ from test_widgets_on_pages import controls, expected, shown, widgets_of
 from kvlib.widgets._answer import answer
 from kvlib.widgets._view import written
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("live")]
+pytestmark = pytest.mark.browser
 
 CHAPTER = store.ROOT / "notebooks" / "02_gemm_gemv.ipynb"
 SCRIPT = store.ROOT / "_build" / "html" / "_static" / "live" / "live.js"

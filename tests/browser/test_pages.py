@@ -33,14 +33,10 @@ BEYOND = """() => [...document.querySelectorAll("main *")]
 
 
 def pages():
-    """Return the documents of the book, of those that only hold cards a single one.
-
-    The tests of one page share a visit, and so a process (xdist's "loadgroup").
-    """
+    """Return the documents of the book, of those that only hold cards a single one."""
     names = sorted(contents())
     cards = [name for name in names if CARDS.match(name)]
-    kept = [name for name in names if name not in cards[1:]]
-    return [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in kept]
+    return [name for name in names if name not in cards[1:]]
 
 
 def opened(browser, url):
@@ -111,7 +107,7 @@ def test_a_page_can_be_read_in_the_dark(visit):
 
 
 def test_code_formulas_and_charts_are_accessible_too(browser, address):
-    seen = opened(browser, f"{address}/notebooks/02_gemm_gemv.html")
+    seen = opened(browser, f"{address}/notebooks/03_memory_wall.html")
     assert judged(seen.page, exclude=[]) == []
     darken(seen.page)
     assert judged(seen.page, "color-contrast", exclude=[]) == []
