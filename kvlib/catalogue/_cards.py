@@ -2,16 +2,19 @@
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from kvlib.catalogue._shelf import CardError, catalogue_names, find, text_of
+from kvlib.checks import UnknownName
 from kvlib.quoted import BASES, Quoted, Stated
 from kvlib.units import check, parse
 
-__all__ = ["CardError", "Figures", "catalogue_names", "find", "read"]
+__all__ = ["CardError", "Figures", "catalogue_names", "find", "load"]
+
+T = TypeVar("T")
 
 _MAX_BYTES, _MAX_LINE, _MAX_DEPTH, _MAX_ENTRIES = 64 * 1024, 2000, 6, 2000
 _MAX_TEXT, _MAX_WORD, _MAX_NUMBER = 1500, 80, 1e30
@@ -225,7 +228,24 @@ class Figures:
             raise self.error("", rule)
 
 
-def read(path: Path) -> Figures:
+def load(path: Path, build: Callable[[Figures], T]) -> T:
+    """Read a card and build what it describes.
+
+    Raises
+    ------
+    CardError
+        If the card cannot be read, or what it says cannot be.
+    """
+    card = _read(path)
+    try:
+        return build(card)
+    except CardError:
+        raise
+    except (ValueError, TypeError, UnknownName) as problem:
+        raise CardError(f"{path}: {problem}") from None
+
+
+def _read(path: Path) -> Figures:
     """Read a card's top table.
 
     Raises

@@ -4,7 +4,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from kvlib.catalogue._cards import CardError, Figures, catalogue_names, find, read
+from kvlib.catalogue._cards import Figures, catalogue_names, find, load
 from kvlib.checks import UnknownName, choose
 from kvlib.hardware import Compute, Device, Link, Memory, Timing
 from kvlib.precision import BITS
@@ -75,23 +75,13 @@ def device(name: str | Path) -> Device:
     'vendor'
     """
     if str(name).endswith(".toml"):
-        return _load(Path(name))
+        return load(Path(name), _build)
     return _cached(find(name, "devices", "device"))
 
 
 @cache
 def _cached(path: Path) -> Device:
-    return _load(path)
-
-
-def _load(path: Path) -> Device:
-    card = read(path)
-    try:
-        return _build(card)
-    except CardError:
-        raise
-    except (ValueError, TypeError, UnknownName) as problem:
-        raise CardError(f"{path}: {problem}") from None
+    return load(path, _build)
 
 
 def _build(card: Figures) -> Device:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from kvlib.catalogue._cards import Figures, catalogue_names, find, read
+from kvlib.catalogue._cards import Figures, catalogue_names, find, load
 from kvlib.checks import choose
 from kvlib.quoted import Quoted
 
@@ -44,12 +44,15 @@ def constants(architecture: str) -> dict[str, dict[str, Quoted]]:
     2.56
     """
     choose(architecture, architectures(), "architecture")
-    return _load(find(architecture, "efficiency", "architecture"))
+    return _cached(find(architecture, "efficiency", "architecture"))
 
 
 @cache
-def _load(path: Path) -> dict[str, dict[str, Quoted]]:
-    card = read(path)
+def _cached(path: Path) -> dict[str, dict[str, Quoted]]:
+    return load(path, _build)
+
+
+def _build(card: Figures) -> dict[str, dict[str, Quoted]]:
     card.text("title")
     card.table.pop("dated", None)
     found = {kernel: _figures(kernel, section) for kernel, section in _kernels(card)}
@@ -76,7 +79,7 @@ def _figures(kernel: str, section: Figures) -> dict[str, Quoted]:
         section.close("like, note")
         return {name: _lent(old, lender, reason) for name, old in constants(lender)[kernel].items()}
     for name in list(section.table):
-        choose(name, _DIMENSIONS, f"{section.path}: [{section.where}]: constant")
+        choose(name, _DIMENSIONS, f"constant of [{section.where}]")
         if (figure := section.figure(name, _DIMENSIONS[name])) is not None:
             found[name] = figure
     return found

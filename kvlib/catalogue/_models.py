@@ -4,9 +4,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from kvlib.catalogue._cards import CardError, Figures, catalogue_names, find, read
+from kvlib.catalogue._cards import Figures, catalogue_names, find, load
 from kvlib.catalogue._huggingface import from_config
-from kvlib.checks import UnknownName, choose
+from kvlib.checks import choose
 from kvlib.workload import Attention, Experts, FeedForward, LatentAttention, Layer, Transformer
 
 __all__ = ["model", "models"]
@@ -60,23 +60,13 @@ def model(name: str | Path) -> Transformer:
     if str(name).endswith(".json"):
         return from_config(Path(name))
     if str(name).endswith(".toml"):
-        return _load(Path(name))
+        return load(Path(name), _build)
     return _cached(find(name, "models", "model"))
 
 
 @cache
 def _cached(path: Path) -> Transformer:
-    return _load(path)
-
-
-def _load(path: Path) -> Transformer:
-    card = read(path)
-    try:
-        return _build(card)
-    except CardError:
-        raise
-    except (ValueError, TypeError, UnknownName) as problem:
-        raise CardError(f"{path}: {problem}") from None
+    return load(path, _build)
 
 
 def _build(card: Figures) -> Transformer:

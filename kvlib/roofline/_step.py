@@ -34,7 +34,7 @@ class StepTime:
     Parameters
     ----------
     gemm, attention, elementwise : dict of str to float or array
-        Time of each operator of the kind; attention is one kernel per layer.
+        Time of each operator of the kind; ``attention`` is one kernel per layer, by that name.
     communication : dict of str to float or array
         Time of each message, named after the operator it follows.
     """
@@ -116,9 +116,9 @@ def step_time(
     streaming = kernels.elementwise["bandwidth_fraction"] * device.memory().bandwidth
     found: dict[str, dict[str, Any]] = {"gemm": {}, "attention": {}, "elementwise": {}}
 
-    def add(kind: str, operator: Operator, time: Any) -> None:
-        before = found[kind].get(operator.name, 0.0)
-        found[kind][operator.name] = before + operator.count * time
+    def add(kind: str, operator: Operator, time: Any, name: str | None = None) -> None:
+        name = name or operator.name
+        found[kind][name] = found[kind].get(name, 0.0) + operator.count * time
 
     for operator in step.operators:
         shape = operator.shape
@@ -133,7 +133,7 @@ def step_time(
             time = _attention(
                 step, shape, device, precision, kv_precision or precision, library, warm
             )
-            add("attention", operator, time)
+            add("attention", operator, time, name="attention")
         elif operator.name not in _IN_ATTENTION:
             alone = operator.name not in _WITH_THE_NORM
             saved = 0.0 if alone else _hidden_bytes(step)
