@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import catalogue_pages
+from catalogue_text import value_of
 
 from kvlib.catalogue import architectures, constants
 from kvlib.claims import ledger
@@ -46,9 +47,8 @@ def efficiency_table() -> str:
     for architecture in architectures():
         for kernel, figures in constants(architecture).items():
             for name, figure in figures.items():
-                factor = f"{figure:.4g} {figure.unit}".removesuffix(" 1")
                 lines.append(
-                    f"| {architecture} | {kernel} | {name.replace('_', ' ')} | {factor} "
+                    f"| {architecture} | {kernel} | {name.replace('_', ' ')} | {value_of(figure)} "
                     f"| {figure.basis} | {figure.note} |"
                 )
     return "\n".join(lines) + "\n"

@@ -189,6 +189,14 @@ def test_the_count_by_basis_is_the_count():
     assert set(kinds) == {Quoted, Stated}
 
 
+def test_what_is_assumed_or_derived_says_why_or_from_what():
+    bare = [
+        place for place, figure in FIGURES.items()
+        if isinstance(figure, Quoted) and figure.basis in ("assumed", "derived") and not figure.note
+    ]  # fmt: skip
+    assert not bare
+
+
 def test_flags_and_words_keep_their_source():
     gemma = model("gemma-3-12b").provenance
     assert gemma["model.tied_embeddings"] == Stated(

@@ -9,9 +9,10 @@ import pytest
 from catalogue_text import marked, number, plain, range_of, value_of
 
 from kvlib import device, devices, model, models
-from kvlib.catalogue import KINDS, count_by_basis
+from kvlib.catalogue import KINDS, architectures, constants, count_by_basis
 from kvlib.footprint import tokens
 from kvlib.quoted import Quoted, Stated
+from kvlib.units import us
 
 ROOT = Path(__file__).resolve().parent.parent
 CARDS = {**{name: device(name) for name in devices()}, **{name: model(name) for name in models()}}
@@ -33,6 +34,14 @@ def sections(pages):
                 assert card not in found, f"{card} is shown twice"
                 found[card] = text
     return found
+
+
+def test_fitted_constants_are_shown_in_their_own_unit():
+    rows = generate_pages.efficiency_table().splitlines()[2:]
+    assert sum(len(f) for a in architectures() for f in constants(a).values()) == len(rows)
+    floor = f"{constants('hopper')['gemm']['kernel_floor'] / us:.2f} us"
+    assert any(row.startswith(f"| hopper | gemm | kernel floor | {floor} |") for row in rows)
+    assert not [row for row in rows if re.search(r"\| \S*e[+-]\d+ ", row)]
 
 
 def test_every_card_is_shown_once_with_every_figure_and_source(sections):

@@ -48,6 +48,9 @@ class DecodeAttentionKernel:
         Query heads of a group that share one read of K and V; 1 where each reads for itself.
     splits_ungrouped : float
         1 if the kernel splits the cache when every query head has its own KV head, else 0.
+    matrix_fraction : float
+        Part of the peak matrix rate inside the two products, in (0, 1]; 1 where no measured row
+        waits for them.
     """
 
     kernel_floor: float
@@ -60,9 +63,10 @@ class DecodeAttentionKernel:
     tokens_per_split: float
     query_rows: float
     splits_ungrouped: float
+    matrix_fraction: float = 1.0
 
     def __post_init__(self) -> None:
-        fraction(bandwidth_fraction=self.bandwidth_fraction)
+        fraction(bandwidth_fraction=self.bandwidth_fraction, matrix_fraction=self.matrix_fraction)
         positive(block_rate=self.block_rate, query_rows=self.query_rows)
         positive(blocks_per_core=self.blocks_per_core, tokens_per_split=self.tokens_per_split)
 
@@ -116,6 +120,8 @@ def decode_kernel_time(
     heads: Any,
     kv_heads: Any,
     head_dim: Any,
+    value_dim: Any = None,
+    values_in_keys: bool = False,
     context: Any,
     precision: str,
     kv_precision: str,
@@ -124,21 +130,24 @@ def decode_kernel_time(
     r"""Time of one decode-attention call: one layer, one query token per sequence [s].
 
     With the group :math:`g = h/h_{kv}`, :math:`r = \lceil g/\text{query rows} \rceil` reads of each
-    cached row, :math:`u = b\,h_{kv}\,r` caches to walk and C cores,
+    cached row, :math:`u = b\,h_{kv}\,r` caches to walk, C cores, keys of :math:`d_k` elements
+    (`head_dim`) and values of :math:`d_v` (`value_dim`, the same unless given), of which
+    :math:`d = d_k + d_v` are cached, or :math:`d_k` if values are a part of the keys, as in MLA,
 
     .. math::
 
         s &= \max(1, \min(C/u,\; L/\text{tokens per split})), \qquad x = u s / C \\
-        V &= 2\,b\,h_{kv}\,L\,d\,e, \qquad V_\text{miss} = V^3 / (V^2 + (\alpha S)^2) \\
+        V &= b\,h_{kv}\,L\,d\,e, \qquad V_\text{miss} = V^3 / (V^2 + (\alpha S)^2) \\
         t_\text{memory} &= (V_\text{miss} + Q) / (\phi B), \qquad
         t_\text{flight} = r V / (e\,C \min(x, n)\,\rho) \\
+        t_\text{matrix} &= 2 u m L\,(d_k + d_v) / (\mu P) \\
         t &= t_0 + \tau \log_2 s + \beta \max(1, x)
              + \max\!\big(\sqrt{t_\text{memory}^2 + t_\text{flight}^2},\; t_\text{matrix}\big)
 
     :math:`t_\text{flight}` is Little's law: n blocks per core, each streaming :math:`\rho` elements
     per second. :math:`V_\text{miss}` leaves out what a repeated call finds in a last-level cache of
-    S bytes (only if `warm`). :math:`t_\text{matrix}` counts whole tiles of query rows; no measured
-    row reaches it.
+    S bytes (only if `warm`). :math:`t_\text{matrix}` counts whole tiles of m query rows at a part
+    :math:`\mu` of the peak P; of the measured rows, only those of MLA reach it.
     """
     whole(batch=batch, heads=heads, kv_heads=kv_heads, head_dim=head_dim, context=context)
     _divides(heads, kv_heads)
@@ -151,14 +160,16 @@ def decode_kernel_time(
     splits = np.maximum(1.0, np.minimum(cores / walks, context / kernel.tokens_per_split))
     splits = splits + (1.0 - splits) * (group == 1) * (1.0 - kernel.splits_ungrouped)
     resident = walks * splits / cores
-    kv = 2.0 * batch * kv_heads * context * head_dim * cached
-    queries = 2.0 * batch * heads * head_dim * element
+    values = head_dim if value_dim is None else value_dim
+    products = head_dim + values
+    kv = 1.0 * batch * kv_heads * context * (head_dim if values_in_keys else products) * cached
+    queries = 1.0 * batch * heads * products * element
     missed = kv * kv**2 / (kv**2 + (kernel.cache_share * last_level) ** 2)
     memory = (missed + queries) / (kernel.bandwidth_fraction * device.memory().bandwidth)
     streams = cores * np.minimum(resident, kernel.blocks_per_core)
     flight = reads * kv / (cached * streams * kernel.block_rate)
     tile_rows = kernel.query_rows if kernel.query_rows > 1 else 0.0  # 0: no matrix units
-    matrix = 4.0 * walks * tile_rows * context * head_dim / peak
+    matrix = 2.0 * walks * tile_rows * context * products / (kernel.matrix_fraction * peak)
     waiting = kernel.merge_latency * np.log2(splits) + kernel.block_latency * np.maximum(
         1, resident
     )

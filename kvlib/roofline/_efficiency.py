@@ -1,7 +1,7 @@
 """Measured kernels by device: which constants apply, and the times they give."""
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, reduce
 from typing import Any, Literal
 
 import numpy as np
@@ -36,6 +36,9 @@ _GROUPED = (2, 32)
 Read off the measured table :cite:`aiconfigurator2025repo`: above 32 its times grow with heads.
 """
 
+_LATENT = {"latent-flash": "vllm", "latent-grouped": "tensorrt-llm"}
+"""Kernels of MLA, and the library for which each stands."""
+
 
 @dataclass(frozen=True)
 class Efficiency:
@@ -49,7 +52,8 @@ class Efficiency:
         Constants of matrix products; each is a `Quoted` figure with its source.
     decode_attention : dict of str to DecodeAttentionKernel
         Kernels of decode attention: ``flash`` (vLLM), ``grouped`` and ``per-head``
-        (TensorRT-LLM), and their ``-fp8`` variants for a cache of 8-bit numbers.
+        (TensorRT-LLM), for MLA ``latent-flash`` (SGLang) and ``latent-grouped`` (TensorRT-LLM), and
+        their ``-fp8`` variants for a cache of 8-bit numbers.
     prefill_attention : PrefillAttentionKernel
         The kernel of prefill attention (vLLM).
     elementwise : dict of str to Quoted
@@ -177,6 +181,8 @@ def decode_attention_time(
     head_dim: Any,
     context: Any,
     precision: str,
+    value_dim: Any = None,
+    values_in_keys: bool = False,
     kv_precision: str | None = None,
     library: Library = "fastest",
     warm: bool = False,
@@ -191,10 +197,15 @@ def decode_attention_time(
         Sequences, query heads, KV heads, elements per head and cached tokens per sequence.
     precision : str
         Number format of queries and outputs.
+    value_dim : int or array, optional
+        Elements of a value per head, if not `head_dim`.
+    values_in_keys : bool
+        Whether the value is a part of the key's row, as in MLA: such a kernel is its own.
     kv_precision : str, optional
         Number format of the cache; the same unless given.
     library : {"fastest", "vllm", "tensorrt-llm"}
-        Whose kernel; the faster of the two unless given.
+        Whose kernel; the faster of the two unless given. For MLA, vLLM's was not measured, and
+        SGLang's, which is FlashAttention too, is assumed in its place.
     warm : bool
         Whether the cache was read just before, as in a benchmark that repeats one call. A serving
         step reads all weights in between, so the default is cold.
@@ -207,7 +218,8 @@ def decode_attention_time(
     Raises
     ------
     UnknownFigure
-        If the device's architecture was not measured, or its card lacks a figure.
+        If the device's architecture was not measured with such a kernel, or its card lacks a
+        figure.
     ValueError
         If a count is not a whole number above zero, or KV heads do not divide heads.
 
@@ -239,12 +251,23 @@ def decode_attention_time(
             heads=heads,
             kv_heads=kv_heads,
             head_dim=head_dim,
+            value_dim=value_dim,
+            values_in_keys=values_in_keys,
             context=context,
             precision=precision,
             kv_precision=stored,
             warm=warm,
         )
 
+    if values_in_keys:
+        measured = {owner: name for name, owner in _LATENT.items() if name + suffix in kernels}
+        wanted = [name for owner, name in measured.items() if library in (owner, "fastest")]
+        if not wanted:
+            raise UnknownFigure(
+                f"{device.name!r} has no measured MLA kernel for library = {library!r} and a cache "
+                f"of {stored}. Measured on {device.architecture}: {', '.join(measured) or 'none'}."
+            )
+        return reduce(np.minimum, map(run, wanted))
     if library == "vllm":
         return run("flash")
     group = np.asarray(heads) / np.asarray(kv_heads)

@@ -162,20 +162,22 @@ def _attention(
     library: Library,
     warm: bool,
 ) -> Any:
-    row = shape.key_dim + (0 if shape.values_in_keys else shape.value_dim)
     common: dict[str, Any] = {
         "batch": shape.batch,
         "kv_heads": shape.kv_heads,
-        "head_dim": row / 2,
         "precision": precision,
     }
     if step.phase == "decode":
         time = decode_attention_time(
-            device, **common, heads=shape.heads * shape.query_tokens, context=shape.rows,
+            device, **common, heads=shape.heads * shape.query_tokens, head_dim=shape.key_dim,
+            value_dim=shape.value_dim, values_in_keys=shape.values_in_keys, context=shape.rows,
             kv_precision=kv_precision, library=library, warm=warm,
         )  # fmt: skip
     else:
-        whole = prefill_attention_time(device, **common, heads=shape.heads, prompt=shape.context)
+        row = shape.key_dim + (0 if shape.values_in_keys else shape.value_dim)
+        whole = prefill_attention_time(
+            device, **common, heads=shape.heads, head_dim=row / 2, prompt=shape.context
+        )
         share = shape.positions / (shape.context * (shape.context + 1.0) / 2)
         floor = float(efficiency(device).prefill_attention.kernel_floor)
         time = floor + (whole - floor) * share

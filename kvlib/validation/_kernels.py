@@ -17,6 +17,8 @@ __all__ = [
     "decode_attention_roofline",
     "gemm",
     "gemm_roofline",
+    "latent_attention",
+    "latent_attention_roofline",
     "prefill_attention",
     "prefill_attention_roofline",
 ]
@@ -54,6 +56,44 @@ def decode_attention(rows: Table) -> Times:
 def decode_attention_roofline(rows: Table) -> Times:
     """Times of the datasheet's roofline for decode attention [s]."""
     return _roofline(_attend(rows, context=rows["context"], query_tokens=1), rows)
+
+
+def latent_attention(rows: Table) -> Times:
+    """Times of measured decode kernels of MLA, each by the library that ran it [s].
+
+    The cache is warm, and whatever is not TensorRT-LLM is taken to run a FlashAttention kernel.
+    """
+    shape: dict[str, Any] = {
+        "kv_heads": 1,
+        "head_dim": rows["kv_rank"] + rows["rope_dim"],
+        "value_dim": rows["kv_rank"],
+        "values_in_keys": True,
+        "kv_precision": str(rows["kv_dtype"][0]),
+        "warm": True,
+    }
+    mine = _of_tensorrt(rows)
+    found = np.empty(len(rows))
+    for which, library in ((mine, "tensorrt-llm"), (~mine, "vllm")):
+        if which.any():
+            own = rows.take(which)
+            part = {k: v[which] if isinstance(v, np.ndarray) else v for k, v in shape.items()}
+            found[which] = _time(
+                decode_attention_time, own, "batch", "heads", "context", library=library, **part
+            )
+    return found
+
+
+def latent_attention_roofline(rows: Table) -> Times:
+    """Times of the datasheet's roofline for decode attention of MLA [s]."""
+    rank: Any = rows["kv_rank"]
+    shape = AttentionShape(
+        batch=rows["batch"], query_tokens=1, context=rows["context"], heads=rows["heads"],
+        kv_heads=1, key_dim=rank + rows["rope_dim"], value_dim=rank, values_in_keys=True,
+    )  # fmt: skip
+    work = attend(
+        shape, element_bytes=_element_bytes(rows), kv_bytes=itemsize(str(rows["kv_dtype"][0]))
+    )
+    return _roofline(work, rows)
 
 
 def prefill_attention(rows: Table) -> Times:

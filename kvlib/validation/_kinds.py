@@ -115,6 +115,19 @@ KINDS: tuple[Kind | Runs, ...] = (
         roofline=_kernels.decode_attention_roofline,
     ),
     Kind(
+        name="latent attention",
+        columns={
+            **_KERNEL, "batch": count, "heads": count, "kv_rank": count, "rope_dim": count,
+            "context": count, "kv_dtype": name,
+        },
+        shape=(
+            "device", "batch", "heads", "kv_rank", "rope_dim", "context", "dtype", "kv_dtype",
+        ),
+        together=("device", "dtype", "kv_dtype"),
+        model=_kernels.latent_attention,
+        roofline=_kernels.latent_attention_roofline,
+    ),
+    Kind(
         name="prefill attention",
         columns={**_KERNEL, **_HEADS, "prompt": count},
         shape=("device", *_HEADS, "prompt", "dtype"),
