@@ -118,6 +118,7 @@ def _by_tokens(one: Pieces, sinks: int, recent: int) -> Iterator[Pieces]:
                 "bytes touched flop renewed scores": tokens.sum() / lengths.sum(),
                 "queries results units": there.mean(),
                 "appended": newest.mean(),
+                "dropped": tokens.sum() / lengths.sum(),
             }
             scaled = {
                 column: getattr(one, column) * factor

@@ -75,6 +75,7 @@ class _Run:
     readers: float
     query_tokens: int
     appended: float
+    dropped: float
     lifetime: float
     copies: float
     active: bool
@@ -105,6 +106,7 @@ class _Run:
             "touched": self.touched * token,
             "flop": 2.0 * self.reads * self.query_tokens * vectors * (key + value),
             "appended": self.appended * token,
+            "dropped": self.dropped * token,
             "renewed": self.held * token / self.lifetime,
             "queries": rows * key * element,
             "results": rows * (value * element + _STATISTICS),
@@ -122,7 +124,7 @@ def _runs(group: Requests | Prefix, layer: Layer, deduplicated: bool) -> Iterato
         yield _Run(
             name="prefix", held=group.tokens, touched=group.tokens if deduplicated else reads,
             reads=reads, readers=group.readers, query_tokens=group.query_tokens, appended=0.0,
-            lifetime=group.lifetime, copies=1.0, active=True,
+            dropped=0.0, lifetime=group.lifetime, copies=1.0, active=True,
             spans=np.array([[0.0, group.tokens]]),
         )  # fmt: skip
         return
@@ -132,6 +134,7 @@ def _runs(group: Requests | Prefix, layer: Layer, deduplicated: bool) -> Iterato
     private, shared = np.minimum(seen, own), np.maximum(seen - own, 0)
     reading = 1.0 if group.active else 0.0
     starts = group.context - private
+    full = (private == seen) & (seen < group.context)  # each new token drives an old one out
     common: dict[str, Any] = {"query_tokens": new, "active": group.active}
     sparse = group.sparse if window is None else None
     limits = (sparse.sinks, sparse.recent) if sparse else None
@@ -143,7 +146,7 @@ def _runs(group: Requests | Prefix, layer: Layer, deduplicated: bool) -> Iterato
             yield _Run(
                 name=name, held=held, touched=reading * part * held, reads=reading * part * held,
                 readers=reading * there.sum(), lifetime=group.lifetime, copies=float(there.sum()),
-                appended=reading * new * newest.sum(),
+                appended=reading * new * newest.sum(), dropped=reading * new * (there & full).sum(),
                 spans=np.stack([starts, lengths], axis=1)[there], **common,
             )  # fmt: skip
     if (held := float(shared.max())) > 0:
@@ -151,7 +154,8 @@ def _runs(group: Requests | Prefix, layer: Layer, deduplicated: bool) -> Iterato
         yield _Run(
             name="prefix", held=held, touched=reading * held if deduplicated else reads,
             reads=reads, readers=reading * (shared > 0).sum(), lifetime=group.prefix_lifetime,
-            copies=1.0, appended=0.0, spans=np.array([[group.prefix - held, held]]), **common,
+            copies=1.0, appended=0.0, dropped=0.0,
+            spans=np.array([[group.prefix - held, held]]), **common,
         )  # fmt: skip
 
 

@@ -1,13 +1,13 @@
 """Pieces of a cache as columns: one entry for all cache of one nature."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kvlib.checks import choose, positive
+from kvlib.checks import choose, positive, whole
 
 __all__ = ["LABELS", "SUMS", "Column", "Pieces", "Stage", "concatenate", "merge"]
 
@@ -15,9 +15,12 @@ LABELS = ("stage", "part", "head", "tokens", "sharers", "query_tokens", "active"
 """Axes along which pieces differ."""
 
 SUMS = (
-    "bytes", "touched", "flop", "appended", "renewed", "queries", "results", "scores", "units",
+    "bytes", "touched", "flop", "appended", "dropped", "renewed",
+    "queries", "results", "scores", "units",
 )  # fmt: skip
 """Columns that add up when pieces are joined."""
+
+_COLUMNS = (*LABELS, *SUMS, "heads")
 
 Column = NDArray[Any]
 
@@ -43,6 +46,9 @@ class Stage:
     layers: int
     layer: int = -1
 
+    def __post_init__(self) -> None:
+        whole(layers=self.layers)
+
     def __str__(self) -> str:
         return f"{self.model} {self.kind}" + (f" layer {self.layer}" if self.layer >= 0 else "")
 
@@ -67,8 +73,9 @@ class Pieces:
         Bytes held, and bytes read in one step, each once [B].
     flop : array of float
         Operations of attention on them in one step [flop].
-    appended, renewed : array of float
-        Bytes written in one step: new tokens, and the caches of requests that arrive [B].
+    appended, dropped, renewed : array of float
+        Bytes of one step: new tokens written, tokens that leave a window, and the caches of
+        requests that arrive in place of others [B].
     queries, results, scores : array of float
         Bytes of one step if attention is done away from the other operators: queries there, results
         with softmax statistics back; scores if keys and values part [B].
@@ -84,7 +91,7 @@ class Pieces:
     Raises
     ------
     ValueError
-        If a piece holds no bytes or a column is negative.
+        If a piece holds no bytes, a column is negative, or columns differ in length.
     """
 
     stage: Column
@@ -98,6 +105,7 @@ class Pieces:
     touched: Column
     flop: Column
     appended: Column
+    dropped: Column
     renewed: Column
     queries: Column
     results: Column
@@ -108,6 +116,12 @@ class Pieces:
     spans: tuple[Column, ...] = field(repr=False)
 
     def __post_init__(self) -> None:
+        for name in (*_COLUMNS, "spans"):
+            if (length := len(getattr(self, name))) != len(self.bytes):
+                raise ValueError(
+                    f"column {name!r} has {length} entries for {len(self.bytes)} pieces: give one "
+                    f"for each."
+                )
         empty = np.flatnonzero(~(self.bytes > 0))
         if empty.size:
             raise ValueError(
@@ -123,6 +137,24 @@ class Pieces:
     def reuse(self) -> Column:
         """Operations for each byte read, r; zero where nothing is read [flop/B]."""
         return np.divide(self.flop, self.touched, out=np.zeros(len(self)), where=self.touched > 0)
+
+    @property
+    def lifetime(self) -> Column:
+        """Steps until bytes must be written again, for the request ended or the window moved on.
+
+        Examples
+        --------
+        Of requests of 200 steps, a window of 1,024 tokens keeps its rows for less than that:
+
+        >>> from kvlib import model
+        >>> from kvlib.segments import Requests, State, pieces
+        >>> chat = Requests(model("gemma-3-27b"), context=5000, lifetime=200)
+        >>> pieces(State([chat])).lifetime.round()
+        array([167., 200.])
+        """
+        leaving, steps = self.dropped + self.renewed, np.full(len(self), np.inf)
+        np.divide(self.bytes, leaving, out=steps, where=leaving > 0)
+        return steps
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -167,14 +199,15 @@ class Pieces:
     def take(self, index: Any, **changes: Any) -> Self:
         """Return the pieces with these numbers, with some columns changed."""
         chosen = np.asarray(index, dtype=int)
-        names = [column.name for column in fields(self) if column.name not in ("stages", "spans")]
-        columns = {name: getattr(self, name)[chosen] for name in names}
+        columns = {name: getattr(self, name)[chosen] for name in _COLUMNS}
         spans = tuple(self.spans[i] for i in chosen)
         return replace(self, **({**columns, "spans": spans} | changes))
 
 
 def merge(split: Pieces) -> Pieces:
     """Join pieces that agree in all labels: their bytes and traffic add up."""
+    if not len(split):
+        return split
     numbers = split.groups(*LABELS)
     members = [np.flatnonzero(numbers == n) for n in range(numbers.max() + 1)]
     sums = {name: np.bincount(numbers, getattr(split, name)) for name in SUMS}
@@ -184,9 +217,6 @@ def merge(split: Pieces) -> Pieces:
 
 def concatenate(parts: Sequence[Pieces]) -> Pieces:
     """Put pieces of the same stages one after another."""
-    columns = {
-        name: np.concatenate([getattr(part, name) for part in parts])
-        for name in (*LABELS, *SUMS, "heads")
-    }
+    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS}
     spans = tuple(span for part in parts for span in part.spans)
     return Pieces(**columns, stages=parts[0].stages, spans=spans)

@@ -11,19 +11,14 @@ books every slot. The costs of the risks are pure functions of models, devices a
 ((0, 1), (0, 2))
 """
 
+from kvlib.serving.books import Replay, last_page_waste, used_share
+from kvlib.serving.chances import affected, probes
 from kvlib.serving.contiguous import ContiguousCache
-from kvlib.serving.costs import (
-    affected,
-    copy_time,
-    last_page_waste,
-    live_migration,
-    probes,
-    recompute_time,
-    tiered_read_time,
-    used_share,
-)
-from kvlib.serving.paging import Grant, PagedCache, Preempted
-from kvlib.serving.replay import Replay, draw_lengths, replay_contiguous, replay_paged
+from kvlib.serving.costs import copy_time, live_migration, recompute_time, tiered_read_time
+from kvlib.serving.grants import Grant, Preempted
+from kvlib.serving.lengths import draw_lengths
+from kvlib.serving.paging import PagedCache
+from kvlib.serving.replay import replay_contiguous, replay_paged
 from kvlib.serving.rounding import attention_error, cache_with_outliers, logit_error, rounded
 
 __all__ = [

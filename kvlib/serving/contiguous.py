@@ -8,8 +8,8 @@ power of two long, at a multiple of its length.
 from collections.abc import Hashable
 from typing import NamedTuple
 
-from kvlib.checks import choose, whole
-from kvlib.serving.paging import Grant
+from kvlib.checks import whole
+from kvlib.serving.grants import Grant, unknown_sequence
 
 __all__ = ["ContiguousCache", "Stretch"]
 
@@ -85,7 +85,7 @@ class ContiguousCache:
     def stretch(self, name: Hashable) -> Stretch:
         """Where a sequence is: start, length with padding, slots it asked for, tokens it holds."""
         if name not in self._stretches:
-            choose(str(name), map(str, self._stretches), "sequence")
+            unknown_sequence(name, self._stretches)
         return self._stretches[name]
 
     def start(self, name: Hashable, tokens: int, reserve: int) -> Grant:
@@ -112,8 +112,17 @@ class ContiguousCache:
         return Grant(length, best)
 
     def append(self, name: Hashable, tokens: int = 1) -> Grant:
-        """Store more tokens in the stretch of a sequence, if it is long enough."""
+        """Store more tokens in the stretch of a sequence, if it is long enough.
+
+        Raises
+        ------
+        UnknownName
+            If there is no such sequence.
+        ValueError
+            If the tokens are not a whole number.
+        """
         stretch = self.stretch(name)
+        whole(True, tokens=tokens)
         grant = Grant(tokens, stretch.length - stretch.tokens)
         if grant.fits:
             self._stretches[name] = stretch._replace(tokens=stretch.tokens + tokens)

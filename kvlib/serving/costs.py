@@ -1,64 +1,21 @@
-"""What each risk of managing a cache costs, as functions of sizes, devices and links.
+"""Time that managing a cache costs: to rebuild it, to copy it, to move it, to read it in two tiers.
 
-All of them broadcast over arrays. Time on a device comes from `kvlib.roofline`, on a link from
-`kvlib.network`; nothing here queues, so what a stall does to others waiting is not counted.
+All of them broadcast over arrays. Time on a device comes from `kvlib.roofline`; a link has a
+bandwidth and no queue, so what a stall does to others waiting is not counted.
 """
 
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 
-from kvlib.checks import fraction, positive, whole
+from kvlib.checks import positive, whole
 from kvlib.hardware import Device
 from kvlib.operators import plain
 from kvlib.phases import prefill
 from kvlib.roofline import step_time
 from kvlib.workload import Transformer
 
-__all__ = [
-    "affected", "copy_time", "last_page_waste", "live_migration", "probes", "recompute_time",
-    "tiered_read_time", "used_share",
-]  # fmt: skip
-
-
-def used_share(prompt: Any, output: Any, reserved: Any) -> Any:
-    r"""Part of a reservation that holds tokens, on average over the steps of a request.
-
-    .. math:: u = \frac{p + (o + 1) / 2}{R}
-
-    for a prompt of p tokens and o generated ones, one a step, in R slots reserved from the start.
-
-    Raises
-    ------
-    ValueError
-        If a count is not a whole number above zero, or a request is longer than its reservation.
-
-    Examples
-    --------
-    >>> round(used_share(161, 338, reserved=2048), 3)
-    0.161
-    """
-    whole(prompt=prompt, output=output, reserved=reserved)
-    tokens = np.asarray(prompt) + output
-    if np.any(tokens > reserved):
-        raise ValueError(
-            f"a request of {int(np.max(tokens))} tokens exceeds its reservation of "
-            f"{int(np.min(reserved))}: reserve as many as it may need."
-        )
-    return plain((prompt + (output + 1) / 2) / reserved)
-
-
-def last_page_waste(tokens: Any, block_tokens: Any) -> Any:
-    """Slots of the last page that hold nothing, between 0 and `block_tokens` - 1.
-
-    Examples
-    --------
-    >>> last_page_waste(499, 16), last_page_waste(512, 16)
-    (13, 0)
-    """
-    whole(tokens=tokens, block_tokens=block_tokens)
-    return plain(-tokens % block_tokens)
+__all__ = ["copy_time", "live_migration", "recompute_time", "tiered_read_time"]
 
 
 def recompute_time(
@@ -199,50 +156,3 @@ def tiered_read_time(bytes: Any, slow_share: Any, fast: Any, slow: Any) -> Any:
     if np.any(np.asarray(slow_share) > 1):
         raise ValueError(f"slow_share = {slow_share} is a part of the bytes and at most 1.")
     return plain(np.maximum((1 - slow_share) * bytes / fast, slow_share * bytes / slow))
-
-
-def affected(probability: Any, pieces: Any) -> Any:
-    r"""Probability that at least one of several independent pieces is hit.
-
-    .. math:: 1 - (1 - p)^n
-
-    Holds for slow replies that a barrier waits for as for lost devices :cite:`dean2013tail`.
-
-    Examples
-    --------
-    >>> round(affected(0.01, 8), 3)
-    0.077
-    """
-    positive(True, probability=probability)
-    whole(pieces=pieces)
-    if np.any(np.asarray(probability) > 1):
-        raise ValueError(f"probability = {probability} must be at most 1.")
-    return plain(1 - (1 - np.asarray(probability, dtype=float)) ** pieces)
-
-
-def probes(difference: Any, noise: Any, error: float = 0.01) -> Any:
-    r"""Timings to average before a hit can be told from a miss.
-
-    .. math:: n = \Big\lceil \big(2 z_{1-\varepsilon}\,\sigma / \Delta\big)^2 \Big\rceil
-
-    for normal noise and a threshold half-way between the two means.
-
-    Parameters
-    ----------
-    difference : float or array
-        Time that a hit saves [s].
-    noise : float or array
-        Standard deviation of one timing [s].
-    error : float
-        Probability of a wrong answer.
-
-    Examples
-    --------
-    >>> probes(0.05, noise=0.01), probes(0.001, noise=0.01)
-    (1.0, 2165.0)
-    """
-    positive(difference=difference)
-    positive(True, noise=noise)
-    fraction(error=2 * error)
-    z = NormalDist().inv_cdf(1 - error)
-    return plain(np.maximum(1.0, np.ceil((2 * z * noise / difference) ** 2)))

@@ -1,113 +1,21 @@
 """Requests of known lengths run through an allocator, and every slot booked in every step.
 
 A saturated server: all requests wait from the start, are let in first come first served, and grow
-by a token a step. Steps are counted, not timed. Slots are booked as :cite:t:`kwon2023vllm` do:
-those that hold a token; those reserved for a token still to come; those reserved and never used;
-padding, known when the room is given (the rest of a last page, or up to a power of two); and free
-ones, which nobody can use while somebody waits.
+by a token a step. Steps are counted, not timed.
 """
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from kvlib.checks import choose, fraction, positive, whole
+from kvlib.checks import choose, whole
+from kvlib.serving.books import Books, Replay
 from kvlib.serving.contiguous import ContiguousCache
 from kvlib.serving.paging import PagedCache
 
-__all__ = ["Replay", "draw_lengths", "replay_contiguous", "replay_paged"]
-
-_BOOKS = ("stored", "to come", "never used", "padding", "free")
-
-
-@dataclass(frozen=True, eq=False)
-class Replay:
-    """Books of one replay, for the steps in which requests were waiting.
-
-    Parameters
-    ----------
-    slots : int
-        Slots of the memory.
-    books : dict of str to array
-        Slots by use: stored, to come, never used, padding, free. One entry an interval.
-    running : array
-        Requests in the memory, by interval.
-    steps : array
-        Steps of each interval, in which the books hold on average.
-    preempted : array
-        Tokens of each preempted request: what a swap moves out and in again.
-    recomputed : array
-        Those of each request that came back whose blocks had been taken in the meantime.
-    stalled : array
-        Steps for which each of these had to wait.
-    """
-
-    slots: int
-    books: dict[str, Any]
-    running: Any
-    steps: Any
-    preempted: Any
-    recomputed: Any
-    stalled: Any
-
-    @property
-    def generated(self) -> int:
-        """Tokens generated: one a step for each request in the memory."""
-        return int(self.running @ self.steps)
-
-    def shares(self, warm_up: float = 0.2) -> dict[str, float]:
-        """Mean part of the memory by use, after a part of the steps in which all are young."""
-        late = self._late(warm_up)
-        return {name: float(book @ late) / self.slots for name, book in self.books.items()}
-
-    def batch(self, warm_up: float = 0.2) -> float:
-        """Mean number of requests in the memory, after a part of the steps."""
-        return float(self.running @ self._late(warm_up))
-
-    def _late(self, warm_up: float) -> Any:
-        """Weight of each interval."""
-        weights = self.steps * (np.cumsum(self.steps) > warm_up * self.steps.sum())
-        return weights / weights.sum()
-
-
-def draw_lengths(
-    count: int, mean: float, *, median: float | None = None, longest: int, seed: int
-) -> Any:
-    """Draw lengths of requests: log-normal if a median is known, exponential otherwise.
-
-    A stand-in for a trace of which only summary figures are printed. Longer ones are cut, as an
-    engine cuts them.
-
-    Parameters
-    ----------
-    count : int
-        Requests.
-    mean, median : float
-        Of the lengths, before the cut [token]; the median below the mean.
-    longest : int
-        Where they are cut [token].
-    seed : int
-        Seed.
-
-    Examples
-    --------
-    >>> drawn = draw_lengths(1000, mean=338, longest=2048, seed=1)
-    >>> int(drawn.min()), int(drawn.max()), round(float(drawn.mean()))
-    (1, 2048, 340)
-    """
-    whole(count=count, longest=longest)
-    positive(mean=mean)
-    random = np.random.default_rng(seed)
-    if median is None:
-        drawn = random.exponential(mean, count)
-    else:
-        if not 0 < median < mean:
-            raise ValueError(f"median = {median} must lie above 0 and below mean = {mean}.")
-        drawn = random.lognormal(np.log(median), np.sqrt(2 * np.log(mean / median)), count)
-    return np.clip(np.ceil(drawn), 1, longest).astype(int)
+__all__ = ["replay_contiguous", "replay_paged"]
 
 
 def replay_paged(
@@ -127,7 +35,7 @@ def replay_paged(
     Raises
     ------
     ValueError
-        If a request alone exceeds the memory.
+        If a request alone exceeds the memory, or a count or part cannot be.
 
     Examples
     --------
@@ -135,14 +43,15 @@ def replay_paged(
     >>> print(f"{run.shares()['stored']:.0%} of the memory, {len(run.preempted)} preempted")
     87% of the memory, 40 preempted
     """
-    fraction(spare=spare)
-    prompts, outputs = _checked(prompts, outputs, (blocks - 1) * block_tokens * (1 - spare))
     cache = PagedCache(blocks, block_tokens)
+    if not 0 <= spare < 1:
+        raise ValueError(f"spare = {spare} must be a part of the blocks: from 0 to below 1.")
+    prompts, outputs = _checked(prompts, outputs, int(blocks - spare * blocks) * block_tokens)
     waiting = deque((i, int(p)) for i, p in enumerate(prompts))
     ends = prompts + outputs
     lengths: dict[int, int] = {}  # tokens of each running request
     left_at: dict[int, int] = {}  # step in which each was preempted last
-    books, preempted, recomputed, stalled = _Books(), [], [], []
+    books, preempted, recomputed, stalled = Books(), [], [], []
     while waiting:
         while waiting:
             name, length = waiting[0]
@@ -210,6 +119,7 @@ def replay_contiguous(
     {'stored': 0.1, 'to come': 0.05, 'never used': 0.85, 'padding': 0.0, 'free': 0.0}
     """
     choose(reserve, ["longest", "power of two", "exact"], "reserve")
+    whole(slots=slots, longest=longest)
     prompts, outputs = _checked(prompts, outputs, min(longest, slots))
     wanted = {
         "longest": np.full_like(prompts, longest),
@@ -220,7 +130,7 @@ def replay_contiguous(
     cache = ContiguousCache(slots, buddy)
     waiting = deque(range(len(prompts)))
     left: dict[int, int] = {}  # tokens that each running request will still generate
-    books = _Books()
+    books = Books()
     while waiting:
         while waiting:
             name = waiting[0]
@@ -248,20 +158,6 @@ def replay_contiguous(
             cache.free(name)
             del left[name]
     return books.close(slots)
-
-
-class _Books:
-    def __init__(self) -> None:
-        self.lines: list[tuple[float, ...]] = []
-
-    def add(self, *entries: float) -> None:
-        """Steps, requests, and the slots by use."""
-        self.lines.append(entries)
-
-    def close(self, slots: int, *lists: Any) -> Replay:
-        steps, running, *books = np.array(self.lines).T
-        rest = [np.array(entries, int) for entries in lists or ((), (), ())]
-        return Replay(slots, dict(zip(_BOOKS, books, strict=True)), running, steps, *rest)
 
 
 def _checked(prompts: Iterable[int], outputs: Iterable[int], most: float) -> tuple[Any, Any]:

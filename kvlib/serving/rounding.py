@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from kvlib.checks import choose, positive, whole
+from kvlib.checks import choose, finite, positive, whole
 from kvlib.reference import Reference
 from kvlib.workload import Attention, Transformer
 
@@ -21,6 +21,7 @@ _Array = np.ndarray[Any, np.dtype[Any]]
 
 _HALVES = {"fp8": (4, 3), "fp4": (2, 1)}
 """Bits of exponent and mantissa: E4M3 and E2M1 :cite:`ocp2023mx`."""
+_MOST_WEIGHTS = 100_000_000
 _LARGEST = {"int8": 127.0, "int4": 7.0, "fp8": 448.0, "fp4": 6.0}
 
 
@@ -40,6 +41,8 @@ def rounded(rows: Any, precision: str, scale: Scale = "token") -> _Array:
     ------
     UnknownName
         If the format or the kind of scale is unknown.
+    ValueError
+        If the rows are no matrix, or a number is not finite.
 
     Examples
     --------
@@ -50,7 +53,10 @@ def rounded(rows: Any, precision: str, scale: Scale = "token") -> _Array:
     """
     choose(precision, _LARGEST, "format of a rounded cache")
     choose(scale, ["token", "channel"], "scale")
+    finite(rows=rows)
     x = np.asarray(rows, dtype=float)
+    if x.ndim < 2 or not x.size:
+        raise ValueError(f"rows of shape {x.shape} must be tokens x channels, one or more of each.")
     largest = np.abs(x).max(axis=-1 if scale == "token" else -2, keepdims=True)
     unit = np.where(largest > 0, largest, 1.0) / _LARGEST[precision]
     scaled = x / unit
@@ -88,6 +94,8 @@ def cache_with_outliers(
     whole(tokens=tokens, head_dim=head_dim)
     whole(True, outliers=outliers)
     positive(factor=factor)
+    if outliers > head_dim:
+        raise ValueError(f"outliers = {outliers} of the channels must not exceed {head_dim}.")
     random = np.random.default_rng(seed)
     query, keys, values = (random.normal(size=(n, head_dim)) for n in (1, tokens, tokens))
     keys[:, :outliers] *= factor
@@ -98,13 +106,23 @@ def cache_with_outliers(
 def attention_error(query: Any, keys: Any, values: Any, new_keys: Any, new_values: Any) -> float:
     """Error of one head's attention with a changed cache, relative to its result.
 
+    Raises
+    ------
+    ValueError
+        If the changed cache has another shape, or the true result is zero.
+
     Examples
     --------
     >>> q, k, v = cache_with_outliers(1024, 128)
     >>> print(f"{attention_error(q, k, v, rounded(k, 'int8'), rounded(v, 'int8')):.1%}")
     1.1%
     """
+    shapes = [np.shape(rows) for rows in (keys, new_keys, values, new_values)]
+    if shapes[:1] + shapes[2:3] != shapes[1::2] or shapes[0][:1] != shapes[2][:1]:
+        raise ValueError(f"keys and values of shapes {shapes} must be alike before and after.")
     true, seen = (_attend(query, *cache) for cache in ((keys, values), (new_keys, new_values)))
+    if not np.any(true):
+        raise ValueError("the true result is 0: no error is relative to it. Change the values.")
     return float(np.linalg.norm(seen - true) / np.linalg.norm(true))
 
 
@@ -146,8 +164,19 @@ def logit_error(
     Raises
     ------
     ValueError
-        If the model has latent attention.
+        If the model has latent attention, or too many weights to be executed.
+    UnknownName
+        If the format or a scale is unknown.
     """
+    whole(tokens=tokens)
+    choose(precision, _LARGEST, "format of a rounded cache")
+    for scale in (keys, values):
+        choose(scale, ["token", "channel"], "scale")
+    if model.parameters > _MOST_WEIGHTS:
+        raise ValueError(
+            f"{model.name!r} has {model.parameters} weights, all of which are executed: at most "
+            f"{_MOST_WEIGHTS}. Take a smaller model."
+        )
     if not all(isinstance(layer.attention, Attention) for layer in model.layers):
         raise ValueError(f"{model.name!r} has latent attention: only keys and values are rounded.")
     prompt = np.random.default_rng(seed).integers(model.vocabulary, size=(1, tokens + 1))
