@@ -1,14 +1,13 @@
 """How long an optimal placement takes: run ``python benchmarks/placement.py``.
 
 First 200 pieces on 6 sites, as a linear program and with the start of each site decided as well;
-then 1,000 random states, in all processes the machine has, with their bounds checked.
+then 1,000 random states, in all processes the machine has, with their bounds checked and the greedy
+rule beside each.
 """
 
 import os
 import platform
-import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
 from statistics import median
 
 import numpy as np
@@ -16,11 +15,13 @@ import scipy
 
 from kvlib import model
 from kvlib.hardware import Link
-from kvlib.placement import Case, Site, System, costs, evaluate, optimum
+from kvlib.placement import Case, Site, System, costs, evaluate, greedy, optimum
 from kvlib.segments import Requests, State, pieces
+from kvlib.study import sweep
 
 STATES = 1000
 LIMIT = 0.050
+FACTOR = 1.25  # within which the greedy must be
 
 
 def system() -> System:
@@ -52,16 +53,24 @@ def state(seed: int, groups: int) -> Case:
     return Case(pieces=cache, system=system(), startup=False)
 
 
-def solve(seed: int) -> float:
-    """Place one random state, check it, and return the processor time that took [s]."""
+def solve(seed: int) -> tuple[float, float]:
+    """Place one random state, check it; processor time that took [s], and greedy over optimum.
+
+    The greedy is asked for states of up to eight pieces: it takes longer than the solver.
+    """
     case = state(seed, 1 + seed % 12).replace(startup=bool(seed % 2))
     start = time.process_time()
     found = optimum(case)
     spent = time.process_time() - start
     assert found
     assert found.gap < 1e-4
-    assert np.isclose(evaluate(found.placement).time, found.time, rtol=1e-6)
-    return spent
+    taken = evaluate(found.placement).time
+    assert np.isclose(taken, found.time, rtol=1e-6)
+    if len(case.pieces) > 8:
+        return spent, np.nan
+    simple = greedy(case)
+    assert simple
+    return spent, evaluate(simple).time / taken
 
 
 def main() -> None:
@@ -82,19 +91,19 @@ def main() -> None:
         print(f"{what:15} 200 pieces x 6 sites: {1e3 * median(spent):5.1f} ms, gap {found.gap:.0e}")
         if each is case:
             assert median(spent) < LIMIT, f"slower than {1e3 * LIMIT:.0f} ms"
-    start = time.perf_counter()
-    times = []
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        for number, spent_one in enumerate(pool.map(solve, range(STATES), chunksize=20), start=1):
-            times.append(spent_one)
-            if sys.stderr.isatty() or number == STATES:
-                bar = "#" * (40 * number // STATES)
-                print(f"\r[{bar:40}] {number}/{STATES} states", end="", file=sys.stderr)
-    print(file=sys.stderr)
+    start, processes = time.perf_counter(), os.cpu_count() or 1
+    rows = sweep(solve, range(STATES), processes=processes, progress=True)
+    seconds, times = time.perf_counter() - start, [spent for spent, _ in rows]
     print(
-        f"{STATES} states in {time.perf_counter() - start:.1f} s on {os.cpu_count()} processes, "
-        f"median {1e3 * median(times):.1f} ms a state"
+        f"{STATES} states in {seconds:.1f} s on {processes} processes, "
+        f"median {1e3 * median(times):.1f} ms a state to solve"
     )
+    ratios = np.array([ratio for _, ratio in rows if ratio == ratio])
+    print(
+        f"greedy over optimum, {len(ratios)} states: median {np.median(ratios):.4f}, "
+        f"99th percentile {np.quantile(ratios, 0.99):.3f}, at most {ratios.max():.3f}"
+    )
+    assert ratios.max() < FACTOR, f"the greedy is beyond {FACTOR} times the optimum"
 
 
 if __name__ == "__main__":

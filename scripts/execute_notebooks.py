@@ -201,7 +201,8 @@ def chosen(names: list[str], folder: Path) -> Iterator[Path]:
         raise FileNotFoundError(f"no notebook (*.ipynb) in {folder}")
     for name in names:
         fitting = [Path(name)] if Path(name).is_file() else []
-        fitting = fitting or [file for file in known if file.name.startswith(name)]
+        for beginning in (f"{name}_", name):  # 17 is chapter 17, not 17a as well
+            fitting = fitting or [file for file in known if file.name.startswith(beginning)]
         if not fitting:
             listed = ", ".join(file.stem for file in known) or "none"
             raise FileNotFoundError(f"no notebook {name!r} in {folder}; known: {listed}")

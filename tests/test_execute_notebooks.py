@@ -81,6 +81,10 @@ def test_streams_in_pieces_are_joined():
 
 def test_names_choose_chapters_and_an_unknown_one_is_an_error(tmp_path):
     file = write(tmp_path, new_code_cell("1"))
+    beside = tmp_path / "07a_more.ipynb"
+    beside.write_text("")
     assert list(store.chosen(["07"], tmp_path)) == [file]
+    assert list(store.chosen(["07a"], tmp_path)) == [beside]
+    beside.unlink()
     with pytest.raises(FileNotFoundError, match="known: 07_chapter"):
         list(store.chosen(["08"], tmp_path))

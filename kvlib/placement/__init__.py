@@ -42,15 +42,12 @@ from kvlib.placement._migrate import Migration, migration
 from kvlib.placement._optimum import Prices, Solution, optimum
 from kvlib.placement._program import SolverStopped
 from kvlib.placement._rules import (
-    bandwidth_stripe,
     best_single,
-    best_stripe,
     flexgen_fractions,
     nature_blind,
     newest_first,
     offloaded,
     per_layer,
-    rate_stripe,
     single,
 )
 from kvlib.placement._sites import (
@@ -60,6 +57,7 @@ from kvlib.placement._sites import (
     host_site,
     module_level_site,
 )
+from kvlib.placement._stripes import affine_stripe, bandwidth_stripe, best_stripe, rate_stripe
 from kvlib.placement._system import Option, Site, System
 from kvlib.placement._theory import (
     best_time,
@@ -73,7 +71,7 @@ from kvlib.placement._theory import (
 __all__ = [
     "SCHEDULES", "T4", "Case", "Costs", "FlexGenMachine", "FlexGenPolicy", "Migration",
     "Option", "Outcome", "Placement", "Prices", "Schedule", "Shortage", "Site", "Solution",
-    "SolverStopped", "System", "around", "attention_mass", "bandwidth_stripe",
+    "SolverStopped", "System", "affine_stripe", "around", "attention_mass", "bandwidth_stripe",
     "bank_level_site", "best_single", "best_stripe", "best_time", "blind_time", "coolest_near",
     "costs", "cut", "drive_level_site", "evaluate", "flexgen_fractions", "flexgen_policy",
     "flexgen_search", "gpu_site", "greedy", "host_site", "largest_gain", "migration",

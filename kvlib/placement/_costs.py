@@ -67,6 +67,11 @@ class Costs:
         return np.asarray(self.case.pieces.touched > 0)
 
     @cached_property
+    def parted(self) -> tuple[tuple[int, int], ...]:
+        """Entries of keys and of their values, where they are parted."""
+        return self.case.pieces.parted
+
+    @cached_property
     def homes(self) -> Array:
         """Bytes of a whole piece in each memory, of shape (memories, pieces, options)."""
         options, memories = self.case.system.options, self.case.system.memories
@@ -83,7 +88,7 @@ class Costs:
         np.maximum.at(used, self.kind[self.busy], at[self.busy])
         for stage, lost in zip(self.stage, self.delay * (used > 1e-9), strict=True):
             total[stage, : len(lost)] += lost
-        for keys, values in self.case.pieces.parted:
+        for keys, values in self.parted:
             apart = (at[keys] - at[values]) * self.case.pieces.scores[keys]
             total[self.stages[keys]] += self.scores[:, :, 0] @ np.maximum(apart, 0)
             total[self.stages[keys]] += self.scores[:, :, 1] @ np.maximum(-apart, 0)

@@ -176,7 +176,7 @@ def _serve(
         ledger.spend(touched, site.energy_per_byte)
     else:
         ledger.read(stage, home, touched / memory.bandwidth)
-        ledger.spend(touched, memory.energy_per_byte)
+        ledger.spend(touched, memory.energy_per_byte_out)
         ledger.send(stage, home, executor, touched)
         ledger.seconds[stage, executor] += flop / site.peak
     ledger.spend(flop, site.energy_per_flop)

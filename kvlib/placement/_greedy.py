@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from kvlib.placement._balance import coolest_near
 from kvlib.placement._case import Case, Placement
 from kvlib.placement._costs import Costs, costs
-from kvlib.placement._rules import Result, best_single, best_stripe, newest_first
+from kvlib.placement._rules import Result, best_single, newest_first
+from kvlib.placement._stripes import affine_stripe, best_stripe
 
 __all__ = ["greedy"]
 
@@ -18,8 +19,9 @@ Array = NDArray[Any]
 def greedy(case: Case, *, steps: tuple[float, ...] = (1 / 4, 1 / 16, 1 / 64)) -> Result:
     """Move shares from the busiest resource to where the step becomes shortest, until none helps.
 
-    It starts from the best rate striping, the best single site, the fastest memories filled first,
-    and, for each near memory, the coolest pieces put there; it keeps the best end. So without
+    It starts from two rate stripings, the best and the one with start-up, the best single site, the
+    fastest memories filled first, and, for each near memory, the coolest pieces put there; it keeps
+    the best end. So without
     capacity limits and link costs it takes at most as many times the optimum as there are sites, as
     striping does; nothing is promised where memories are full.
 
@@ -37,7 +39,7 @@ def greedy(case: Case, *, steps: tuple[float, ...] = (1 / 4, 1 / 16, 1 / 64)) ->
     """
     cost = costs(case)
     hub = case.system.hub
-    starts = [best_stripe(case), best_single(case), newest_first(case)]
+    starts = [best_stripe(case), affine_stripe(case), best_single(case), newest_first(case)]
     starts += [coolest_near(case, o.executor) for o in case.system.options
                if o.executor != hub and case.system.memory(o.executor) == o.home]  # fmt: skip
     fits = [start.share for start in starts if isinstance(start, Placement)]
@@ -71,9 +73,10 @@ def _best_move(
     loads = cost.loads(share)
     free = np.maximum(rooms - at @ (case.pieces.bytes @ share), 0.0)
     found: tuple[float, tuple[int, int, int, float]] | None = None
+    used: Array = np.any(cost.use, axis=2)
     for piece in range(len(share)):
         load = loads[cost.stages[piece]]
-        if load[cost.use[:, piece].any(axis=1)].max(initial=0.0) < load.max():
+        if load[used[:, piece]].max(initial=0.0) < load.max():
             continue
         for source in np.flatnonzero(share[piece] > 0):
             amount = min(step, float(share[piece, source]))

@@ -1,5 +1,8 @@
 """The placement program in matrices, and the solver that is asked."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -168,10 +171,11 @@ class Program:
         integer[n + k : n + k + self.binaries] = 1
         ways = [LinearConstraint(self.rows, -np.inf, self.limits)]
         ways += [LinearConstraint(self.equal, self.units, self.units)]
-        found = milp(
-            self.goal, integrality=integer, bounds=Bounds(0.0, self.high), constraints=ways,
-            options={"time_limit": time_limit, "mip_rel_gap": 1e-6},
-        )  # fmt: skip
+        with _silent():
+            found = milp(
+                self.goal, integrality=integer, bounds=Bounds(0.0, self.high), constraints=ways,
+                options={"time_limit": time_limit, "mip_rel_gap": 1e-6},
+            )  # fmt: skip
         if found.status != 0:
             gap = getattr(found, "mip_gap", None)
             known = "no placement found" if gap is None else f"gap {100 * gap:.3g} % left"
@@ -200,3 +204,34 @@ class Program:
         loads = duals[: self.stages * count].reshape(self.stages, count)
         part = waits @ loads / (waits.sum() or 1.0)
         return dict(zip(self.cost.resources, map(float, part), strict=True))
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep a note that HiGHS prints, whatever its options say, out of notebooks.
+
+    It goes to the C library's standard output, "transformNewIntegerFeasibleSolution", when a
+    solution is solved once more to repair rounding; the status tells of anything that matters.
+    """
+    try:
+        kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    except OSError:  # no such descriptors, as in a browser
+        yield
+        return
+    try:
+        _flush()
+        os.dup2(nowhere, 1)
+        yield
+    finally:
+        _flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _flush() -> None:
+    """Empty the C library's buffers, where it can be reached."""
+    with suppress(ImportError, AttributeError, OSError, TypeError):
+        import ctypes  # a browser's Python may not have it
+
+        ctypes.CDLL(None).fflush(None)

@@ -55,6 +55,9 @@ class Site:
         Time lost in each layer in which the site is used at all [s].
     energy_per_byte, energy_per_flop : float, optional
         Energy of reading a byte and of an operation [J]; None if no source states it.
+    energy_per_byte_out : float, optional
+        Energy of reading a byte of its memory for a processor elsewhere [J]; that of reading it
+        here unless given. It must be said where reading counts with the operations.
     power : float, optional
         Power drawn whatever is done [W]; None if no source states it.
     price : float, optional
@@ -77,11 +80,14 @@ class Site:
     energy_per_flop: float | None = None
     power: float | None = None
     price: float | None = None
+    energy_per_byte_out: float | None = None
 
     def __post_init__(self) -> None:
         positive(**{f"bandwidth of {self.name!r}": self.bandwidth})
         figures = ("peak", "capacity", "latency", "energy_per_byte", "energy_per_flop", "power")
-        for name in (*figures, "price"):
+        if self.energy_per_byte_out is None and self.energy_per_byte:
+            object.__setattr__(self, "energy_per_byte_out", self.energy_per_byte)
+        for name in (*figures, "price", "energy_per_byte_out"):
             if (value := getattr(self, name)) is not None:
                 positive(True, **{f"{name} of {self.name!r}": value})
         if (self.beside is None) == (self.capacity == 0):
