@@ -24,8 +24,8 @@ from kvlib.widgets import bars, explore, lines, timeline
 from kvlib.widgets._held import PAGES
 from kvlib.widgets._jupyter import panel
 from kvlib.widgets._live import axes, drawn
+from kvlib.widgets._page import _every, html
 from kvlib.widgets._page import data as page_data
-from kvlib.widgets._page import html
 from kvlib.widgets._scale import linear as linear_scale
 from kvlib.widgets._scale import logarithmic
 from kvlib.widgets._text import held, number
@@ -332,7 +332,7 @@ def test_vectorised_falls_back_to_points():
         (lines("x", ["a", "b [s]"]), ValueError, "give its results one unit"),
         (bars(["a", "b [s]"]), ValueError, "give its results one unit"),
         (lines("x", ["zero"], log="y"), ValueError, "meets 0: give numbers above 0"),
-        (lines("x", {"a": "TPUX"}), UnknownName, "kind 'TPUX' is unknown"),
+        (lines("x", {"a": "TPUX"}), UnknownName, "'TPUX' is unknown. Nearest known: NPU, GPU"),
         (timeline({"lane": {"what": ("a", "a")}}), ValueError, "needs an array for 'a'"),
     ],
 )
@@ -383,6 +383,24 @@ def test_measured_values_are_points():
     )
     assert [mark.shape for mark in shown.drawing.marks[:2]] == ["line", "points"]
     assert shown.at(x=2)["measured"] is None
+
+
+@pytest.mark.parametrize(
+    ("texts", "every"),
+    [
+        (["1", "2", "4", "8"], 1),
+        ([str(2**n) for n in range(14)], 2),
+        (["4608", "6144", "8192", "16 384", "32 768", "65 536"], 2),
+        (["1000000000", "2000000000"], 1),
+        (["0.123456789012345678901", "0.2", "0.3"], 2),
+    ],
+)
+def test_no_value_under_a_slider_runs_into_the_next(texts, every):
+    assert _every(texts) == every
+
+
+def test_parts_that_are_rounded_do_not_stretch_the_scale():
+    assert linear_scale([100.003], 0, 100).high == 100
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=9))
@@ -458,6 +476,22 @@ def test_a_kernel_shows_a_mistake():
     assert "the results change with the point" in live.children[-1].value
     boxes(live)[0].value = 2.5
     assert "TypeError: unsupported operand" in live.children[-1].value
+
+
+def test_both_live_faces_refuse_a_figure():
+    def drawing(x):
+        return {"y": Figure() if x == 1.5 else x}
+
+    shown = one(drawing, x=[1.0, 2.0, 3.0])
+    live = panel(shown)
+    boxes(live)[0].value = 1.5
+    assert "TypeError: gives Figure" in live.children[-1].value
+    with pytest.raises(TypeError, match="gives Figure"):
+        drawn(shown, [1.5])
+
+
+def test_a_live_page_says_why_there_is_no_answer():
+    assert "Not available: two does not fit" in drawn(one(sometimes), [2])["view"]
 
 
 def test_quick_changes_are_drawn_once():

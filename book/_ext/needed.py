@@ -1,12 +1,13 @@
 """What a cell needs: the statements of the cells before it that lead to its names.
 
 A widget needs a fraction of its chapter: no figures, no timings.  `needed` finds that fraction by
-following names backwards, statement by statement, as a compiler finds live variables.  A method is
-taken to change the object before its dot, a function of the notebook what its body changes, an
-imported function nothing.
+following names backwards, statement by statement, as a compiler finds live variables.  A method
+that is called by itself, or whose result is assigned, is taken to change the object before its dot,
+a function of the notebook what its body changes, an imported function nothing.
 """
 
 import ast
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 __all__ = ["code_of", "leading", "needed"]
@@ -15,6 +16,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 Import = ast.Import | ast.ImportFrom
 MAGIC = ("%", "!", "?")
+IN_QUERY = re.compile(r"@(\w+)")  # pandas reads a variable so: table.query("rows < @most")
 
 
 def needed(cells: Sequence[str], which: int) -> str:
@@ -94,6 +96,13 @@ def _free(node: ast.AST) -> set[str]:
     """The names that a piece of code reads from outside."""
     if isinstance(node, ast.Name):
         return {node.id} if isinstance(node.ctx, ast.Load) else set()
+    if isinstance(node, ast.Constant):
+        return set(IN_QUERY.findall(node.value)) if isinstance(node.value, str) else set()
+    if isinstance(node, ast.For | ast.AsyncFor):  # its target is bound before its body is read
+        own = _free_in(node.body) - _bound(node.target)
+        return _free(node.iter) | _free(node.target) | own | _free_in(node.orelse)
+    if isinstance(node, ast.If | ast.While):
+        return _free(node.test) | _free_in(node.body) | _free_in(node.orelse)
     found = set().union(*(_free(child) for child in ast.iter_child_nodes(node)))
     if isinstance(node, Function):
         body = node.body if isinstance(node.body, list) else [node.body]
@@ -102,6 +111,16 @@ def _free(node: ast.AST) -> set[str]:
         return found - set().union(*(_bound(part.target) for part in node.generators))
     if isinstance(node, ast.AugAssign):
         return found | _bound(node.target) | _base(node.target)
+    return found
+
+
+def _free_in(body: Iterable[ast.stmt]) -> set[str]:
+    """The names that statements in their order read before one of them surely binds them."""
+    found: set[str] = set()
+    bound: set[str] = set()
+    for statement in body:
+        found |= _free(statement) - bound
+        bound |= _surely_bound(statement)
     return found
 
 
@@ -124,7 +143,8 @@ def _surely_bound(statement: ast.stmt) -> set[str]:
 
 def _touched(statement: ast.stmt, before: Sequence[ast.stmt] = ()) -> set[str]:
     """The names whose objects a statement may change: by an item, an attribute, a call."""
-    found, functions = set(), _functions(before)
+    functions = _functions(before)
+    found = _asked(statement.value) if isinstance(statement, ast.Assign) else set()
     for part in _of_this_scope(statement):
         if isinstance(part, ast.Subscript | ast.Attribute) and isinstance(part.ctx, ast.Store):
             found |= _base(part)
@@ -136,6 +156,18 @@ def _touched(statement: ast.stmt, before: Sequence[ast.stmt] = ()) -> set[str]:
             found |= inside & _free(functions[name])
             if inside & _parameters(functions[name]):
                 found |= {one.id for one in part.args if isinstance(one, ast.Name)}
+    return found
+
+
+def _asked(value: ast.expr) -> set[str]:
+    """The name whose method gives a value: ``a`` in ``a.read().times[0]``."""
+    found: set[str] = set()
+    while isinstance(value, ast.Call | ast.Attribute | ast.Subscript):
+        if isinstance(value, ast.Call):
+            found = _base(value.func)
+            value = value.func
+        else:
+            value = value.value
     return found
 
 

@@ -5,9 +5,12 @@ import contextlib
 import io
 import json
 import os
+import sys
 import traceback
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from needed import code_of, leading
 
 from kvlib.widgets import Explore
@@ -19,13 +22,32 @@ OWN = {"<this cell>", "<cells before>"}
 WIDGETS: dict[str, Explore] = {}
 
 
+def widened(make: Callable[..., Any]) -> Callable[..., Any]:
+    """Give the arrays of whole numbers that a cell makes 64 bits; by itself the browser gives 32.
+
+    Others, kvlib and pandas, index by such arrays and want them as they are here.
+    """
+
+    def made(*given: Any, **options: Any) -> Any:
+        found = make(*given, **options)
+        by_cell = sys._getframe(1).f_globals.get("__name__") == "__main__"
+        return found.astype(np.int64) if by_cell and found.dtype == "i4" else found
+
+    return made
+
+
+for name in ("array", "asarray", "arange"):
+    setattr(np, name, widened(getattr(np, name)))
+
+
 def answer(what: str, given: str) -> str:
     """Answer a message of the page; both are JSON."""
     try:
         found = {"run": run, "ask": ask}[what](**json.loads(given))
-    except ModuleNotFoundError as error:
-        name = (error.name or "").partition(".")[0]
-        found = {"missing": name, "error": f"{name} is not among what this page can load."}
+    except ModuleNotFoundError as missing:
+        name = (missing.name or "").partition(".")[0]
+        why = f"{name} is not among what this page can load. The notebook runs on your machine."
+        found = {"missing": name, "error": why}
     except Exception as error:  # noqa: BLE001 - the reader's code: whatever it raises is shown
         found = {"error": told(error)}
     return json.dumps(found)

@@ -8,7 +8,8 @@
   "use strict";
 
   const HERE = document.currentScript.src;
-  const OFFER = "Run this page’s Python in your browser (9 MB): any value in its widgets, code to edit.";
+  const WIDGETS = document.querySelector(".kv-explore") ? "widgets take any value, " : "";
+  const OFFER = `Run this page’s Python in your browser (9 MB): ${WIDGETS}cells can be edited and run.`;
   const NOT_RUN = ".tag_no-output, .tag_nbval-ignore-output"; // set-up; figures and timings
   const cells = [...document.querySelectorAll(".cell:has(.cell_input pre)")];
   if (!cells.length || !location.protocol.startsWith("http")) return;
@@ -91,7 +92,7 @@
     }
     cells.forEach(edit);
     bar.dataset.live = "yes";
-    status.textContent = `Live: widgets take any value; cells can be edited, and run with Shift+Enter.${rest}`;
+    status.textContent = `Live: ${WIDGETS}cells can be edited, and run with Shift+Enter.${rest}`;
   });
 
   /* ---- cells ---- */
@@ -128,6 +129,7 @@
     if (!output) cell.append((output = made("div", { className: "cell_output docutils container" })));
     const parts = ["text", "value", "error"].filter((kind) => found[kind]);
     output.replaceChildren(...parts.map((kind) => made("pre", { className: `live-${kind}`, textContent: found[kind] })));
+    output.querySelectorAll("pre").forEach(window.wrapSentences);
     if (found.html) output.append(made("div", { className: "output text_html", innerHTML: found.html }));
     if (found.widget) {
       window.kvlibWidgets.start();

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from html import escape
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["html"]
 
 TICKS = 8  # values written under a slider, at most
+LETTERS = 37  # the width of a slider, in letters of those values
 
 
 def html(widget: Explore) -> str:
@@ -51,7 +54,7 @@ def _control(identity: str, axis: Axis, at: int, place: int) -> str:
         )
         return f'<div class="kv-control">{label}<select {common}>{options}</select></div>'
     last = len(axis.values) - 1
-    every = -(-last // (TICKS - 1))
+    every = _every(axis.texts)
     ticks = "".join(
         f'<span style="--at:{own / last:.4g}">{escape(text) if own % every == 0 else ""}</span>'
         for own, text in enumerate(axis.texts)
@@ -62,6 +65,19 @@ def _control(identity: str, axis: Axis, at: int, place: int) -> str:
         f'aria-valuetext="{escape(axis.text(at))}" {common}>'
         f'<div class="kv-ticks" aria-hidden="true">{ticks}</div></div>'
     )
+
+
+def _every(texts: Sequence[str]) -> int:
+    """Every how many values one is written under the slider, so that none runs into the next."""
+    last = len(texts) - 1
+
+    def clear(every: int) -> bool:
+        shown = [len(text) * (2 if at in {0, last} else 1) for at, text in enumerate(texts)]
+        pairs = pairwise(shown[::every])  # a text at an end stands inwards of it
+        return all((a + b) / 2 + 1 <= LETTERS * every / last for a, b in pairs)
+
+    fewest = -(-last // (TICKS - 1))
+    return next((every for every in range(fewest, last) if clear(every)), last)
 
 
 def data(widget: Explore) -> dict[str, Any]:

@@ -8,6 +8,9 @@ from kvlib.widgets._text import SUPERSCRIPT, number
 
 __all__ = ["Scale", "box", "line", "linear", "logarithmic", "points"]
 
+HAIR = 1e-3  # of a step between ticks
+TINY = 1e-300  # what lies nearer together is one number
+
 Place = tuple[float, float] | None
 
 
@@ -63,13 +66,13 @@ def linear(values: Iterable[float], start: float, end: float, *, tight: bool = F
     low, high = min(found), max(found)
     if not tight:
         low, high = min(low, 0.0), max(high, 0.0)
-    if high <= low:
-        high = low + (abs(low) or 1.0)
+    if high - low < TINY:
+        high = low + (abs(low) if abs(low) > TINY else 1.0)
     rough = (high - low) / 5
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(s * power for s in (1, 2, 5, 10) if s * power >= 0.999 * rough)
-    if not tight:
-        low, high = step * math.floor(low / step + 1e-9), step * math.ceil(high / step - 1e-9)
+    if not tight:  # what is rounded, parts that add up to 100.003, may pass an end by a hair
+        low, high = step * math.floor(low / step + HAIR), step * math.ceil(high / step - HAIR)
     first = math.ceil(low / step - 1e-9)
     ticks = [float(f"{step * n:.6g}") for n in range(first, first + 12)]
     return Scale(low, high, False, start, end, tuple(t for t in ticks if t <= high + 1e-9 * step))

@@ -107,6 +107,36 @@ def test_without_python_the_page_stays(browser, url):
     page.close()
 
 
+@pytest.mark.parametrize("name", ["00_how_to_read", "09_gpu_against_pim", "16_subdividing"])
+def test_other_chapters_are_live_too(browser, address, url, name):
+    """What cells print there is what is stored; the first has no widget."""
+    seen = opened(browser, f"{address}/notebooks/{name}.html")
+    seen.page.locator(".live-bar button").click()
+    seen.page.locator(".live-bar[data-live=yes]").wait_for(timeout=SOON)
+    assert "keeps" not in seen.page.locator(".live-bar").inner_text()
+    stored = store.code_cells(nbformat.read(store.ROOT / f"notebooks/{name}.ipynb", as_version=4))
+    printed = [cell for cell in stored if any("claim(" in line for line in cell.source.split())]
+    for cell in [cell for cell in printed if len(cell.outputs) == 1][:2]:
+        found, _ = cell_with(seen.page, cell.source)
+        assert run(found).inner_text().strip() == cell.outputs[0].text.strip()
+    for face in seen.page.locator(".kv-explore").all():
+        assert face.get_attribute("data-live") == "yes"
+    assert seen.faults == []
+    seen.page.close()
+
+
+def test_whole_numbers_do_not_run_over(live):
+    cell, code = cell_with(live.page, "prompt = gemm(")
+    code.fill("import numpy as np\nprint(4 * np.array([2**30]), 4 * np.arange(2**30, 2**30 + 1))")
+    assert run(cell).inner_text().strip() == "[4294967296] [4294967296]"
+
+
+def test_what_a_page_cannot_load_is_said(live):
+    cell, code = cell_with(live.page, "gpus = [device(name)")
+    code.fill("import matplotlib")
+    assert "matplotlib is not among what this page can load" in run(cell).inner_text()
+
+
 def test_no_cell_that_leads_to_a_widget_needs_more_than_numpy():
     found = store.code_cells(nbformat.read(CHAPTER, as_version=4))
     cells = [cell.source for cell in found]

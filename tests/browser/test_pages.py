@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.base import AXE_FILE_PATH
-from test_built_book import contents
+from test_built_book import BUILT, contents
 
 pytestmark = pytest.mark.browser
 
@@ -27,6 +27,10 @@ JUDGE = """async ([rules, exclude]) => {
   const found = (await axe.run({exclude}, options)).violations;
   return found.map(({id, impact, nodes}) => ({id, impact, where: nodes.map(node => node.html)}));
 }"""
+OWN = """() => performance.getEntries()
+  .filter(({name, encodedBodySize}) => encodedBodySize && !name.includes("/_static/"))
+  .reduce((sum, {encodedBodySize}) => sum + encodedBodySize, 0)"""
+HEAVY = 1_500_000  # bytes
 BEYOND = """() => [...document.querySelectorAll("main *")]
   .filter(part => part.getBoundingClientRect().right > innerWidth + 1)
   .slice(0, 5).map(part => part.outerHTML.slice(0, 120))"""
@@ -73,6 +77,11 @@ def judged(page, *rules, exclude=ALIKE):
     return [fault for fault in page.evaluate(JUDGE, [rules, exclude]) if fault["impact"] in GRAVE]
 
 
+def weight(page):
+    """Return the bytes that were fetched for this page alone: it and its figures."""
+    return page.evaluate(OWN)
+
+
 def darken(page):
     page.evaluate("document.documentElement.dataset.theme = 'dark'")
 
@@ -89,10 +98,22 @@ def test_a_page_loads_without_fault_and_from_this_host_alone(visit):
     assert visit.faults == []
 
 
+def test_chapters_have_a_live_button_and_no_other_page(visit):
+    built_with = (BUILT / "_static/live/live.js").exists()
+    wanted = built_with and "/notebooks/" in visit.page.url
+    assert visit.page.locator(".live-bar button").count() == wanted
+
+
+def test_a_page_is_light(visit):
+    assert 10_000 < weight(visit.page) < HEAVY
+
+
 def test_a_page_fits_a_phone(visit):
     visit.page.set_viewport_size(NARROW)
     width = visit.page.evaluate("document.documentElement.scrollWidth")
     assert width <= NARROW["width"], visit.page.evaluate(BEYOND)
+    visit.page.wait_for_timeout(400)  # the theme, and book.js, let keys reach what scrolls now
+    assert judged(visit.page, "scrollable-region-focusable", exclude=["mjx-container"]) == []
     visit.page.set_viewport_size(WIDE)
 
 
@@ -111,6 +132,35 @@ def test_code_formulas_and_charts_are_accessible_too(browser, address):
     assert judged(seen.page, exclude=[]) == []
     darken(seen.page)
     assert judged(seen.page, "color-contrast", exclude=[]) == []
+    seen.page.close()
+
+
+def test_a_figure_is_legible_on_a_phone_and_in_the_dark(browser, address):
+    seen = opened(browser, f"{address}/notebooks/03_memory_wall.html")
+    frame = seen.page.locator(".figure-frame").first
+    image = frame.locator("img")
+    assert frame.get_attribute("tabindex") == "-1"
+    assert image.bounding_box()["width"] <= frame.bounding_box()["width"]
+    seen.page.set_viewport_size(NARROW)
+    assert image.bounding_box()["width"] > 400 > frame.bounding_box()["width"]
+    frame.focus()
+    seen.page.keyboard.press("ArrowRight")
+    seen.page.wait_for_function("frame => frame.scrollLeft > 0", arg=frame.element_handle())
+    darken(seen.page)
+    assert "invert" in image.evaluate("image => getComputedStyle(image).filter")
+    seen.page.close()
+
+
+def test_sentences_are_wrapped_and_columns_are_not(browser, address):
+    seen = opened(browser, f"{address}/notebooks/00_how_to_read.html")
+    printed = seen.page.locator(".cell_output pre")
+    looks = dict(zip(
+        printed.all_inner_texts(),
+        printed.evaluate_all("all => all.map(one => getComputedStyle(one).whiteSpace)"),
+        strict=True,
+    ))  # fmt: skip
+    assert [look for text, look in looks.items() if "states no peak" in text] == ["pre-wrap"]
+    assert [look for text, look in looks.items() if "median" in text] == ["pre"]
     seen.page.close()
 
 
@@ -141,6 +191,9 @@ def test_faults_are_seen(browser, address):
     text = "\n".join(seen.faults)
     for fault in ("console: planted", "404: ", "another host: https://example.org", "thrown"):
         assert fault in text
+    seen.page.evaluate("fetch('../searchindex.js').then((reply) => reply.text())")
+    seen.page.wait_for_timeout(300)
+    assert weight(seen.page) > 200_000
     planted = "<img src='data:,'><p style='color: #999'>pale</p><p>" + "w" * 99
     seen.page.evaluate("planted => { document.querySelector('main').innerHTML = planted }", planted)
     assert {"image-alt", "color-contrast"} <= {fault["id"] for fault in judged(seen.page)}
