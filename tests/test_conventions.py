@@ -17,7 +17,7 @@ MODULES = sorted(
     if not module.name.endswith("__main__")
 )
 NEED_MORE_THAN_NUMPY = (
-    "kvlib.placement", "kvlib.plotting", "kvlib.study", "kvlib.sweep", "kvlib.widgets",
+    "kvlib.placement._program", "kvlib.plotting", "kvlib.sweep", "kvlib.widgets",
 )  # fmt: skip
 OPTIONAL = ("xarray", "scipy", "pandas", "matplotlib", "ipywidgets", "IPython", "threadpoolctl")
 

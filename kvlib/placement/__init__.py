@@ -27,7 +27,14 @@ optimum: 7.97 ms
 
 from kvlib.placement._around import around
 from kvlib.placement._balance import attention_mass, coolest_near, shared_near, threshold
-from kvlib.placement._case import SCHEDULES, Case, Placement, Schedule, Shortage
+from kvlib.placement._case import (
+    SCHEDULES,
+    Case,
+    Placement,
+    Schedule,
+    Shortage,
+    SolverStopped,
+)
 from kvlib.placement._costs import Costs, costs
 from kvlib.placement._evaluate import Outcome, evaluate
 from kvlib.placement._flexgen import (
@@ -40,7 +47,6 @@ from kvlib.placement._flexgen import (
 from kvlib.placement._greedy import greedy
 from kvlib.placement._migrate import Migration, migration
 from kvlib.placement._optimum import Prices, Solution, optimum
-from kvlib.placement._program import SolverStopped
 from kvlib.placement._rules import (
     best_single,
     flexgen_fractions,

@@ -13,7 +13,7 @@ from kvlib.placement._system import System
 if TYPE_CHECKING:  # its columns are used by name; the two modules do not depend on each other
     from kvlib.segments import Pieces
 
-__all__ = ["SCHEDULES", "Case", "Placement", "Schedule", "Shortage"]
+__all__ = ["SCHEDULES", "Case", "Placement", "Schedule", "Shortage", "SolverStopped"]
 
 Schedule = Literal["barrier", "overlapped", "pipelined"]
 SCHEDULES: tuple[str, ...] = ("barrier", "overlapped", "pipelined")
@@ -228,3 +228,7 @@ class Placement:
             name: {o: float(x) for o, x in zip(options, row, strict=True) if x > 1e-6}
             for name, row in zip(self.case.pieces.names, self.share, strict=True)
         }
+
+
+class SolverStopped(RuntimeError):
+    """The solver gave up before it could prove an optimum: there is no answer to use."""

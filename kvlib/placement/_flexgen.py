@@ -12,10 +12,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linprog
 
 from kvlib.checks import choose, positive, whole
-from kvlib.placement._program import SolverStopped
+from kvlib.placement._case import SolverStopped
 from kvlib.units import TFLOP, GiB, s
 from kvlib.workload import Attention, FeedForward, Transformer
 
@@ -160,6 +159,8 @@ def flexgen_policy(
     >>> round(found.cache[0], 8), round(found.weights[0], 8)
     (0.22422222, 1.0)
     """
+    from scipy.optimize import linprog
+
     whole(prompt=prompt, generated=generated, gpu_batch=gpu_batch, batches=batches)
     positive(True, memory=memory)
     positive(usable=usable)

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from kvlib.checks import positive
 from kvlib.placement._case import Case, Placement, Shortage
 from kvlib.placement._costs import costs
-from kvlib.placement._program import Program
 
 __all__ = ["Prices", "Solution", "optimum"]
 
@@ -131,6 +130,8 @@ def optimum(
     usable = {case.system.options[o].home for o in np.flatnonzero(allowed)}
     if (short := case.shortage(usable)) is not None:
         return short
+    from kvlib.placement._program import Program  # needs SciPy; whoever only bounds does not
+
     every = np.arange(len(case.pieces))
     groups = every if distinguish is None else case.pieces.groups(*distinguish)
     program = Program(costs(case), groups, allowed, whole)

@@ -1,4 +1,7 @@
-"""The placement program in matrices, and the solver that is asked."""
+"""The placement program in matrices, and the solver that is asked.
+
+The one module here that needs SciPy to be imported: `optimum` does so when it is called.
+"""
 
 import os
 from collections.abc import Iterator
@@ -10,13 +13,10 @@ from numpy.typing import NDArray
 from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 from scipy.sparse import coo_array, csr_array, eye_array, hstack, kron, vstack
 
+from kvlib.placement._case import SolverStopped
 from kvlib.placement._costs import Costs
 
-__all__ = ["Program", "SolverStopped"]
-
-
-class SolverStopped(RuntimeError):
-    """The solver gave up before it could prove an optimum: there is no answer to use."""
+__all__ = ["Program"]
 
 
 class Program:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import linprog
 
 from kvlib.checks import positive
 
@@ -63,6 +62,8 @@ def best_time(work: ArrayLike, rates: ArrayLike) -> tuple[float, Array]:
     >>> round(stripe_time([0.7, 0.3], rates) / time, 2), shares.round(2).tolist()
     (1.44, [[0.0, 1.0], [0.98, 0.02]])
     """
+    from scipy.optimize import linprog
+
     work, rates = _checked(work, rates)
     pieces, sites = rates.shape
     scale = stripe_time(work, rates)

@@ -125,6 +125,23 @@ def test_other_chapters_are_live_too(browser, address, url, name):
     seen.page.close()
 
 
+def test_the_placement_game_takes_any_value_without_a_solver(browser, address, url):
+    """Chapter 17 solves programs with SciPy, which no page loads; its game needs none."""
+    seen = opened(browser, f"{address}/notebooks/17_placing.html")
+    seen.page.locator(".live-bar button").click()
+    seen.page.locator(".live-bar[data-live=yes]").wait_for(timeout=SOON)
+    seen.page.locator(".kv-explore[data-live=yes]").wait_for(timeout=SOON)
+    (widget,) = widgets_of(store.ROOT / "notebooks" / "17_placing.ipynb")
+    names = [axis.name for axis in widget.grid.axes]
+    seen.page.locator(".kv-any").nth(names.index("r2")).fill("100")
+    seen.page.locator("caption", has_text="r of the second piece 100").wait_for()
+    point = {axis.name: axis.values[at]
+             for axis, at in zip(widget.grid.axes, widget.start, strict=True)}  # fmt: skip
+    values = answer(widget.function, {**point, "r2": 100}, widget.digits).values
+    assert shown(seen.page, widget) == [written(value) for value in values.values()]
+    seen.page.close()
+
+
 def test_whole_numbers_do_not_run_over(live):
     cell, code = cell_with(live.page, "prompt = gemm(")
     code.fill("import numpy as np\nprint(4 * np.array([2**30]), 4 * np.arange(2**30, 2**30 + 1))")
